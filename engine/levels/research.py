@@ -1,0 +1,260 @@
+"""Level 2: read the inner loop and the trace, research in four rounds, write a mechanism, let it in.
+
+    explore   what holds the search back, candidates from other fields
+    critique  decide: a new mechanism, a revision of an active one, or retiring one
+    specify   name, purpose, hooks, behaviour
+    generate  the module, validated and rehearsed; a failure goes back for repair, at most three times
+
+The search goes on meanwhile; what is written takes effect at a boundary between trials, after the approval that the
+session asks for. The four rounds are one conversation. The workshop (validation, files, approval) is handed in.
+"""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine.levels.briefing import STRATEGIES, Messages, messages, parameter_lines, rounded, state_block, trial_lines
+from engine.levels.protocols import Journal, Model
+from engine.model.answers import (
+    AnswerError,
+    CritiqueAnswer,
+    ExploreAnswer,
+    SpecifyAnswer,
+    parse_critique,
+    parse_explore,
+    parse_module,
+    parse_specify,
+)
+from engine.model.prompts import render
+from engine.record.events import (
+    LevelActivity,
+    MechanismWritten,
+    ResearchFinished,
+    ResearchRound,
+    ResearchStarted,
+)
+from engine.record.view import Mechanism, View
+
+REPAIRS = 3
+
+
+class Workshop(Protocol):
+    """Where a module is put to the test and let in."""
+
+    interface: str
+    packages: str
+    examples: dict[str, str]
+
+    def save(self, name: str, source: str) -> str:
+        """Write the module's file where a person can read it; its path."""
+
+    async def test(self, written: MechanismWritten, source: str) -> list[str]:
+        """Validate and rehearse; record the evidence; the problems, none when it is fit."""
+
+    async def let_in(self, written: MechanismWritten, source: str) -> str:
+        """Wait for the approval that the session asks for: "approved", "vetoed" or "refused"."""
+
+    async def retire(self, mechanism: Mechanism, reason: str) -> None:
+        """Take an active mechanism out at the next boundary."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The model's plan for a module: what it decided, and what it specified."""
+
+    critique: CritiqueAnswer
+    specified: SpecifyAnswer
+    replaces: Mechanism | None
+
+
+class Researcher:
+    """Level 2. `research` is called once after every second cycle."""
+
+    def __init__(self, journal: Journal, model: Model, workshop: Workshop) -> None:
+        self.journal = journal
+        self.model = model
+        self.workshop = workshop
+
+    async def research(self) -> str:
+        """One research from diagnosis to decision; its outcome. Raises what the model raises, after recording it."""
+        view = self.journal.view
+        number = max(view.researches, default=0) + 1
+        await self.journal.record(ResearchStarted(research=number, trial=view.completed))
+        outcome, reason = "failed", "it was interrupted"
+        try:
+            outcome, reason = await self._rounds(number)
+        except AnswerError as error:
+            reason = str(error)
+        except Exception as error:
+            reason = str(error)
+            raise
+        finally:
+            await self.journal.record(
+                LevelActivity(level="2"),
+                ResearchFinished(research=number, outcome=outcome, reason=reason),  # type: ignore[arg-type]
+            )
+        return outcome
+
+    async def _rounds(self, number: int) -> tuple[str, str]:
+        talk = messages(explore_prompt(self.journal.view, self.workshop))
+        explored: ExploreAnswer = await self._ask(number, "explore", talk, parse_explore, "diagnosing the search")
+        talk.append({"role": "user", "content": render("critique")})
+        critique: CritiqueAnswer = await self._ask(number, "critique", talk, self._checked, "judging candidates")
+        target = _active(self.journal.view, critique.target)
+        if critique.decision == "retire" and target is not None:
+            await self.workshop.retire(target, critique.reason)
+            return "retired", f"{target.name}: {critique.reason}"
+        talk.append({"role": "user", "content": render("specify")})
+        specified: SpecifyAnswer = await self._ask(number, "specify", talk, parse_specify, "specifying a mechanism")
+        plan = Written(critique, specified, target if critique.decision == "revise" else None)
+        talk.append({"role": "user", "content": render("generate", packages=self.workshop.packages)})
+        picked = critique.pick or explored.candidates[0].name
+        return await self._write(number, plan, talk, picked)
+
+    async def _write(self, number: int, plan: Written, talk: Messages, picked: str) -> tuple[str, str]:
+        """Generate, test, repair; then ask for admission."""
+        source: str = await self._ask(number, "generate", talk, parse_module, f"writing {plan.specified.name}")
+        problems: list[str] = []
+        for repair in range(REPAIRS + 1):
+            written = self._written(number, plan, source)
+            await self.journal.record(written, blobs=[source.encode()])
+            await self._say(f"rehearsing {written.name}")
+            problems = await self.workshop.test(written, source)
+            if not problems:
+                outcome = await self.workshop.let_in(written, source)
+                return {"approved": "proposed"}.get(outcome, outcome), f"{written.name} from {picked}: {outcome}"
+            if repair == REPAIRS:
+                break
+            again = render("repair", problems="\n".join(f"- {p}" for p in problems), packages=self.workshop.packages)
+            talk.append({"role": "user", "content": again})
+            source = await self._ask(number, "repair", talk, parse_module, f"repairing {written.name}")
+        return "refused", f"given up after {REPAIRS} repairs: {problems[0]}"
+
+    def _written(self, number: int, plan: Written, source: str) -> MechanismWritten:
+        name = plan.specified.name
+        elder = plan.replaces
+        return MechanismWritten(
+            hash=sha256(source.encode()).hexdigest(),
+            name=name,
+            purpose=plan.specified.purpose,
+            source=plan.specified.source,
+            written_by="stand-in" if self.journal.view.stand_in else "model",
+            path=self.workshop.save(name, source),
+            research=number,
+            replaces=elder.hash if elder else None,
+            derived_from=elder.hash if elder else None,
+        )
+
+    def _checked(self, text: str) -> CritiqueAnswer:
+        answer = parse_critique(text)
+        if answer.decision in ("revise", "retire") and _active(self.journal.view, answer.target) is None:
+            names = ", ".join(self.journal.view.mechanisms[digest].name for digest in self.journal.view.active)
+            raise AnswerError(
+                f"target is the name of an active mechanism to {answer.decision}; active: {names or 'none'}"
+            )
+        return answer
+
+    async def _ask(self, number: int, name: Any, talk: Messages, parse: Any, activity: str) -> Any:
+        """Ask the next round, keep its answer in the conversation and in the record."""
+        await self._say(activity)
+        said: list[str] = []
+
+        def keep(text: str) -> Any:
+            answer = parse(text)
+            said.append(text)
+            return answer
+
+        answer = await self.model.ask("2", name, talk, keep)
+        talk.append({"role": "assistant", "content": said[-1]})
+        body = said[-1].encode(errors="backslashreplace")
+        await self.journal.record(
+            ResearchRound(research=number, round=name, answer_blob=sha256(body).hexdigest(), summary=_summary(answer)),
+            blobs=[body],
+        )
+        return answer
+
+    async def _say(self, activity: str) -> None:
+        await self.journal.record(LevelActivity(level="2", activity=activity))
+
+
+def explore_prompt(view: View, workshop: Workshop) -> str:
+    """The prompt of round 1: the inner loop, the interface, the trace, what is active, the examples."""
+    examples = "\n".join(
+        f"```python example {name}\n{source.rstrip()}\n```" for name, source in workshop.examples.items()
+    )
+    return render(
+        "explore",
+        inner=files(__package__).joinpath("inner.py").read_text(encoding="utf-8").rstrip(),
+        interface=workshop.interface.rstrip(),
+        parameters=parameter_lines(view, view.history.incumbent_config(), view.frozen),
+        trials=trial_lines(view),
+        state=state_block(view),
+        strategy=STRATEGIES[view.strategy],
+        mechanisms="\n".join(json.dumps(_fared(view, known), ensure_ascii=False) for known in view.mechanisms.values()),
+        sources=_sources(view),
+        examples=examples,
+    )
+
+
+def _fared(view: View, known: Mechanism) -> dict[str, Any]:
+    """A mechanism and how the trials that it touched fared against the others since it was activated."""
+    told: dict[str, Any] = {
+        "name": known.name,
+        "purpose": known.purpose,
+        "status": known.status,
+        "reason": known.reason,
+        "called": sum(known.called.values()),
+        "acted": known.acted,
+    }
+    if known.activated is not None:
+        touched = set(known.trials_touched)
+        period = [trial for trial in view.history if trial.number > known.activated]
+        for name, group in (
+            ("touched", [trial for trial in period if trial.number in touched]),
+            ("others", [trial for trial in period if trial.number not in touched]),
+        ):
+            metrics = [trial.metric for trial in group if trial.metric is not None]
+            told[name] = {
+                "trials": len(group),
+                "kept": sum(trial.kept for trial in group),
+                "mean": rounded(sum(metrics) / len(metrics)) if metrics else None,
+            }
+    return told
+
+
+def _sources(view: View) -> str:
+    """The sources of the active mechanisms, as they stand on disk."""
+    parts = []
+    for digest in view.active:
+        known = view.mechanisms[digest]
+        source = _read(known.path)
+        parts.append(f"```python active {known.name}\n{source.rstrip()}\n```")
+    return "\n".join(parts) + "\n" if parts else ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        return f"# its file cannot be read: {error.strerror}"
+
+
+def _active(view: View, name: str | None) -> Mechanism | None:
+    found = (view.mechanisms[digest] for digest in view.active)
+    return next((known for known in found if known.name == name), None)
+
+
+def _summary(answer: Any) -> str:
+    match answer:
+        case ExploreAnswer(diagnosis=diagnosis):
+            return diagnosis[:300]
+        case CritiqueAnswer(decision=decision, reason=reason, pick=pick, target=target):
+            return f"{decision} {target if decision != 'new' else pick}: {reason}"[:300]
+        case SpecifyAnswer(name=name, purpose=purpose):
+            return f"{name}: {purpose}"[:300]
+        case str():
+            return f"{answer.count(chr(10)) + 1} lines of Python"
+    return ""

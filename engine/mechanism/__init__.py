@@ -1,0 +1,10 @@
+"""Mechanisms: search modules that Level 2 writes and injects, each run in a process of its own that nobody trusts.
+
+    contract      hooks, what a mechanism sees and may answer; source_check: what its source must look like
+    protocol      frames between the engine and a host, read strictly
+    client        the engine's half: starts a host, calls it, starts it again when it died (by process and wire)
+    host          the other half, alone in its process; view: what a mechanism sees; cage: what confines the process
+    trust         which source may run without a person
+
+What runs inside the host (contract, protocol, host, view, cage) needs the standard library and engine.search alone.
+"""

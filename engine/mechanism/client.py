@@ -1,0 +1,305 @@
+"""The engine's half of a mechanism: a host process that is called, watched, and started again when it died.
+
+    MechanismError            every failure of a mechanism; `kind` is for the record, `detail` for the repair
+    ├─ LoadFailed             "load": the source cannot be loaded, or is not what the contract asks for
+    ├─ HookFailed             "exception": a hook raised
+    ├─ WrongAnswer            "answer": a hook answered what the contract does not allow
+    ├─ DeadlineExceeded       "deadline": no answer in time; the host was killed
+    ├─ HostDied               "died": the process ended, or could not be started
+    └─ Violation              "violation": it broke the protocol or flooded its output; the host was killed
+
+A failed call is raised and never repeated: the caller records it, and reverts a mechanism that fails three times in a
+row. After a death the next call starts a fresh host, which is told all trials again: as only `observe` changes a
+mechanism, it decides as if nothing had happened. What was decided by a hook is not checked against the search here.
+"""
+
+import asyncio
+import importlib.util
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BilevelError
+from engine.mechanism import protocol
+from engine.mechanism.contract import HOOKS, ContractViolation, ViewState, check_answer, clean_text
+from engine.mechanism.process import HostProcess
+from engine.mechanism.source_check import check_source
+from engine.mechanism.trust import source_hash
+from engine.mechanism.wire import Fault
+
+START_LIMIT = 30.0
+"""Seconds until a spawned host must have said hello; it takes some 50 ms on a machine that is not overloaded."""
+CPU_SECONDS = 600
+MOST_STARTS = 3
+"""Starts in a row without one answered call, after which a host is not started again."""
+
+
+class MechanismError(BilevelError):
+    """A mechanism failed. `detail`: its own lines of the traceback or the last of its output, for the repair."""
+
+    kind = "failed"
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(text)
+        self.detail = detail
+
+
+class LoadFailed(MechanismError):
+    kind = "load"
+
+
+class HookFailed(MechanismError):
+    kind = "exception"
+
+
+class WrongAnswer(MechanismError):
+    kind = "answer"
+
+
+class DeadlineExceeded(MechanismError):
+    kind = "deadline"
+
+
+class HostDied(MechanismError):
+    kind = "died"
+
+
+class Violation(MechanismError):
+    kind = "violation"
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a started host is: the sandbox level with the layers reached and missing, and the mechanism it holds."""
+
+    level: str
+    layers: tuple[str, ...]
+    missing: tuple[str, ...]
+    name: str
+    purpose: str
+    source: str
+    hooks: tuple[str, ...]
+
+
+class MechanismHost:
+    """One version of a mechanism, in a process of its own.
+
+    `space`: as `space_to_json` gives it. `folder`: where the process gets an empty folder of its own. `time_limit`:
+    seconds a call. Calls are made one at a time; concurrent ones wait for each other.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        session: str,
+        space: Mapping[str, Any],
+        direction: str,
+        folder: Path,
+        time_limit: float = 5.0,
+        memory_mb: int = 1024,
+    ) -> None:
+        self.source = source
+        self.hello: Hello | None = None
+        self._space, self._direction, self._session = space, direction, session
+        self._folder, self._time_limit, self._memory_mb = folder, time_limit, memory_mb
+        self._process: HostProcess | None = None
+        self._lock = asyncio.Lock()
+        self._history: list[tuple[Mapping[str, Any], int | None]] = []
+        self._told = 0  # trials that the process of now has observed
+        self._reported = 0  # trials whose observation the caller has been told about
+        self._starts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the host that runs now, None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    async def start(self) -> Hello:
+        """Start the host and load the mechanism. Raises MechanismError; a host that failed leaves nothing behind."""
+        problems = check_source(self.source)
+        if problems:
+            raise LoadFailed("The mechanism does not keep to the contract: " + "; ".join(problems) + ".")
+        async with self._lock:
+            return await self._alive()
+
+    async def observe(self, trial: Mapping[str, Any], incumbent: int | None) -> None:
+        """Tell of a completed trial, and of the incumbent's number after it; also remembered for a fresh host.
+
+        Raises MechanismError when `observe` fails; the trial counts as told nevertheless.
+        """
+        self._history.append((trial, incumbent))
+        async with self._lock:
+            await self._alive()
+            await self._catch_up()
+
+    async def call(self, hook: str, state: ViewState, args: Mapping[str, Any], trial: int, attempt: int = 0) -> Any:
+        """What a hook answers, cleaned (see `contract.check_answer`); None for a hook that the mechanism lacks.
+
+        `args`: the hook's arguments by name, as JSON. `trial`, `attempt`: the moment, which seeds `view.rng`.
+        """
+        async with self._lock:
+            hello = await self._alive()
+            if hook not in hello.hooks:
+                return None
+            await self._catch_up()
+            answer = await self._ask(
+                self._time_limit, "call", hook=hook, state=state, args=args, trial=trial, attempt=attempt
+            )
+            self._starts = 0
+            try:
+                return check_answer(hook, answer, len(args.get("proposals", ())))
+            except ContractViolation as error:
+                raise WrongAnswer(f"{error}.") from None
+
+    async def close(self) -> None:
+        """End the host; it ends by itself when the socket closes, and is killed half a second later."""
+        async with self._lock:
+            if self._process is not None:
+                self._process.wire.close()
+                await self._bury(grace=0.5)
+
+    async def _alive(self) -> Hello:
+        if self._process is not None and self._process.wire.fault is not None:
+            fault = self._process.wire.fault
+            await self._bury()
+            raise Violation(f"Between two calls the mechanism broke the protocol: {fault}.")
+        if self._process is None:
+            if self._starts >= MOST_STARTS:
+                raise HostDied(f"Its host was started {self._starts} times without one answered call; take it out.")
+            self._starts += 1
+            self.hello = await self._spawn()
+        assert self.hello is not None
+        return self.hello
+
+    async def _spawn(self) -> Hello:
+        self._told = 0
+        try:
+            self._process = await HostProcess.spawn(self._folder)
+        except OSError as error:
+            raise HostDied(f"Its host cannot be started: {error}.") from error
+        report = await self._ask(
+            START_LIMIT,
+            "setup",
+            parent=os.getpid(),
+            memory_mb=self._memory_mb,
+            cpu_seconds=CPU_SECONDS,
+            numpy=_numpy_folder(),
+            preload="numpy" in self.source or ".rng" in self.source,
+        )
+        loaded = await self._ask(
+            self._time_limit,
+            "load",
+            source=self.source,
+            source_hash=source_hash(self.source),
+            session=self._session,
+            space=self._space,
+            direction=self._direction,
+        )
+        return await self._read_hello(report, loaded)
+
+    async def _read_hello(self, report: Any, loaded: Any) -> Hello:
+        try:
+            texts = {key: clean_text(str(loaded[key]))[:300] for key in ("name", "purpose", "source")}
+            hooks = tuple(hook for hook in HOOKS if hook in loaded["hooks"])
+            return Hello(report["level"], tuple(report["layers"]), tuple(report["missing"]), hooks=hooks, **texts)
+        except (KeyError, TypeError) as error:
+            await self._bury()
+            raise Violation("The mechanism answered the engine in its host's place.") from error
+
+    async def _catch_up(self) -> None:
+        """Tell the host the trials that it has not observed; what failed before fails the same way, unreported."""
+        while self._told < len(self._history):
+            index = self._told
+            trial, incumbent = self._history[index]
+            known = index < self._reported
+            self._reported = max(self._reported, index + 1)
+            try:
+                await self._ask(self._time_limit, "observe", trial=trial, incumbent=incumbent)
+            except HookFailed:
+                self._told += 1
+                if not known:
+                    raise
+            else:
+                self._told += 1
+
+    async def _ask(self, limit: float, operation: str, **fields: Any) -> Any:
+        """One frame and its answer. Raises MechanismError; the host lives on only after HookFailed and WrongAnswer."""
+        assert self._process is not None
+        what = fields.get("hook", operation)
+        call = secrets.token_hex(8)
+        frame = protocol.encode({"id": call, "op": operation, **_tellable(fields)}, protocol.TO_HOST_LIMIT)
+        try:
+            async with asyncio.timeout(limit):
+                reply = _read_reply(await self._process.wire.ask(frame), call)
+        except TimeoutError:
+            await self._bury()
+            raise DeadlineExceeded(f"It did not answer {what} within {limit:g} s.") from None
+        except (Fault, protocol.FrameError) as error:
+            output = self._process.output
+            await self._bury()
+            raise Violation(f"At {what} the mechanism broke the protocol: {error}.", output[-2000:]) from None
+        except EOFError:
+            process = self._process
+            ending = await self._bury(grace=0.5)
+            raise HostDied(f"Its host died at {what}: {ending}.", clean_text(process.output[-2000:])) from None
+        except asyncio.CancelledError:
+            self._process.kill()  # its answer is still to come, and would be taken for another's
+            await asyncio.shield(self._bury())
+            raise
+        self._process.answered()
+        if "error" in reply:
+            await self._raise(what, reply["error"])
+        return reply["ok"]
+
+    async def _raise(self, what: str, error: Mapping[str, str]) -> None:
+        message = f"{error['type']}: {clean_text(error['message'])}"
+        trace = clean_text(error["trace"])
+        if what == "load":
+            await self._bury()
+            raise LoadFailed(f"The mechanism cannot be loaded: {message}.", trace)
+        if error["kind"] == "answer":
+            raise WrongAnswer(f"{what} returned what is no plain data: {clean_text(error['message'])}.")
+        raise HookFailed(f"{what} raised {message}.", trace)
+
+    async def _bury(self, grace: float = 0.0) -> str:
+        process, self._process = self._process, None
+        return await process.bury(grace) if process is not None else ""
+
+
+def _read_reply(body: bytes, call: str) -> dict[str, Any]:
+    """The reply to a call: {"id", "ok"} or {"id", "error"}. Raises Fault or FrameError for anything else."""
+    reply = protocol.decode(body)
+    if not isinstance(reply, dict) or reply.get("id") != call:
+        raise Fault("a reply does not belong to the call")
+    if set(reply) == {"id", "ok"}:
+        return reply
+    error = reply.get("error")
+    keys = {"kind", "type", "message", "trace"}
+    if set(reply) != {"id", "error"} or not isinstance(error, dict) or set(error) != keys:
+        raise Fault("a reply has another shape than a reply's")
+    if not all(isinstance(text, str) for text in error.values()):
+        raise Fault("an error has another shape than an error's")
+    return reply
+
+
+def _tellable(value: Any) -> Any:
+    """What a trainer or a model may have said, as strict JSON: None for NaN and infinity, no lone surrogates."""
+    if isinstance(value, Mapping):
+        return {key: _tellable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tellable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()
+    return value
+
+
+def _numpy_folder() -> str | None:
+    spec = importlib.util.find_spec("numpy")
+    return str(Path(spec.origin).parents[1]) if spec is not None and spec.origin else None

@@ -1,0 +1,134 @@
+"""One host process: spawned with nothing but a socket, drained of what it prints, killed with its group.
+
+It is given an environment of three variables, a private empty folder, /dev/null to read and a pipe for what it prints,
+of which the last 64 KB are kept. A host that prints more than 8 MB between two answers is broken off.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from engine.mechanism.wire import Wire
+
+HOST = Path(__file__).with_name("host.py")
+KEPT_OUTPUT = 2**16
+FLOOD = 8 * 2**20
+# -s -P -S with an environment of our own shuts out what -I -S does, but -I would also ignore PYTHONHASHSEED: without it
+# the order of sets changes from process to process, and with it a mechanism's decisions.
+COMMAND = (sys.executable, "-s", "-P", "-S", str(HOST))
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+
+
+class HostProcess:
+    """A process that runs host.py. Made by `spawn`, ended by `bury`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, wire: Wire, folder: Path) -> None:
+        self.wire = wire
+        self._process = process
+        self._folder = folder
+        self._output = bytearray()
+        self._unanswered = 0
+        self._drain = asyncio.create_task(self._read_output())
+
+    @classmethod
+    async def spawn(cls, folder: Path) -> "HostProcess":
+        """Start a host in a fresh empty folder below `folder`. Raises OSError when it cannot be started."""
+        home = _fresh_folder(folder)
+        ours, theirs = socket.socketpair()
+        process = None
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *COMMAND,
+                    str(theirs.fileno()),
+                    cwd=home,
+                    env=ENVIRONMENT,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+            group = process.pid
+            wire = Wire(on_fault=lambda: _kill_group(group) if process.returncode is None else None)
+            await asyncio.get_running_loop().create_connection(lambda: wire, sock=ours)
+        except BaseException:
+            ours.close()
+            if process is not None:
+                _kill_group(process.pid)
+                await process.wait()
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        return cls(process, wire, home)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is its group's and its session's too."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """The last of what it printed."""
+        return self._output.decode(errors="replace")
+
+    def answered(self) -> None:
+        """Count what it prints from here anew."""
+        self._unanswered = 0
+
+    def kill(self) -> None:
+        """Kill the process and its group at once; `bury` cleans up."""
+        if self._process.returncode is None:
+            _kill_group(self._process.pid)
+
+    async def bury(self, grace: float = 0.0) -> str:
+        """End the process (after `grace` seconds for it to end by itself), clean up, and say how it ended."""
+        try:
+            async with asyncio.timeout(grace):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+        self.wire.close()
+        code = await self._process.wait()
+        # A group's number is not given away while anything lives in it: this reaches what the host left, or nobody.
+        _kill_group(self._process.pid)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.shield(self._drain)
+        self._drain.cancel()
+        await asyncio.gather(self._drain, return_exceptions=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return _ending(code)
+
+    async def _read_output(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        while chunk := await stdout.read(2**16):
+            self._output += chunk
+            del self._output[:-KEPT_OUTPUT]
+            self._unanswered += len(chunk)
+            if self._unanswered > FLOOD:
+                self.wire.break_off(f"it printed more than {FLOOD // 2**20} MB in one call")
+
+
+def _fresh_folder(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="host-", dir=parent))
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"it exited with code {code}"
+    if -code == signal.SIGXCPU:
+        return "it used up its processor time"
+    return f"it was ended by {signal.Signals(-code).name}"

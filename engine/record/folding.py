@@ -1,0 +1,290 @@
+"""How each kind of event changes the view: one small function a kind, registered by the event's class."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine.record import events as ev
+from engine.record.settings import Settings
+from engine.record.view import CYCLE, Mechanism, Research, RunningTrial, View
+from engine.search.parameters import space_from_json
+from engine.search.trials import History, Trial
+
+_Handler = Callable[[View, Any], None]
+_E = TypeVar("_E", bound=ev.Event)
+_handlers: dict[type[ev.Event], _Handler] = {}
+_NOTES_KEPT = 200
+
+
+def apply(view: View, seq: int, time: float, event: ev.Event) -> None:
+    """Change the view by one event; kinds that change no state only advance its position."""
+    if view.created and not isinstance(event, ev.EngineStarted) and view.status != "paused":
+        view.active_seconds += max(0.0, time - view.time)
+    view.seq, view.time = seq, time
+    if isinstance(event, ev.SessionCreated):
+        view.created = time
+    handler = _handlers.get(type(event))
+    if handler is not None:
+        handler(view, event)
+
+
+def _on(kind: type[_E]) -> Callable[[Callable[[View, _E], None]], Callable[[View, _E], None]]:
+    def register(handler: Callable[[View, _E], None]) -> Callable[[View, _E], None]:
+        _handlers[kind] = handler
+        return handler
+
+    return register
+
+
+@_on(ev.SessionCreated)
+def _created(view: View, event: ev.SessionCreated) -> None:
+    view.session, view.version = event.session, event.version
+    view.settings = msgspec.convert(event.settings, Settings)
+    view.target, view.space = event.target, space_from_json(event.space)
+    view.model, view.stand_in = event.model, event.stand_in
+    view.history = History(event.target["metric"]["direction"])
+
+
+@_on(ev.EngineStarted)
+def _engine_started(view: View, event: ev.EngineStarted) -> None:
+    view.engine = event
+    view.activity.clear()
+
+
+@_on(ev.StateChanged)
+def _state_changed(view: View, event: ev.StateChanged) -> None:
+    view.status, view.status_reason, view.status_by = event.status, event.reason, event.by
+
+
+@_on(ev.PhaseStarted)
+def _phase_started(view: View, event: ev.PhaseStarted) -> None:
+    view.phase = event.phase
+
+
+@_on(ev.BudgetExtended)
+def _extended(view: View, event: ev.BudgetExtended) -> None:
+    given = {name: getattr(event, name) for name in event.__struct_fields__}
+    view.settings = msgspec.structs.replace(view.settings, **{k: v for k, v in given.items() if v is not None})
+
+
+@_on(ev.LevelActivity)
+def _activity(view: View, event: ev.LevelActivity) -> None:
+    view.activity[event.level] = event.activity
+
+
+@_on(ev.Noted)
+def _noted(view: View, event: ev.Noted) -> None:
+    view.notes = [*view.notes[1 - _NOTES_KEPT :], event]
+
+
+# --- trials -----------------------------------------------------------------------------------------------------------
+@_on(ev.TrialStarted)
+def _trial_started(view: View, event: ev.TrialStarted) -> None:
+    view.running = RunningTrial(event, view.time)
+
+
+@_on(ev.TrainerSpawned)
+def _spawned(view: View, event: ev.TrainerSpawned) -> None:
+    if view.running and view.running.started.run == event.run:
+        view.running.spawned = event
+
+
+@_on(ev.TrialProgress)
+def _progress(view: View, event: ev.TrialProgress) -> None:
+    if view.running and view.running.started.run == event.run:
+        view.running.progress = event
+
+
+@_on(ev.TrialLost)
+def _lost(view: View, event: ev.TrialLost) -> None:
+    view.lost[event.run] = event.attempt
+
+
+@_on(ev.TrialFinished)
+def _finished(view: View, event: ev.TrialFinished) -> None:
+    started = view.running.started if view.running and view.running.started.run == event.run else None
+    view.running = None
+    view.finished_runs[event.run] = msgspec.structs.replace(event, curve=[], log_tail=event.log_tail[-20:])
+    if started is None or event.role not in ("baseline", "search"):
+        return
+    if event.metric is not None:
+        view.history.add_run(started.config, event.metric)
+    view.history.add_trial(_completed(started, event), event.incumbent)
+    if event.role == "baseline":
+        mean, runs = view.history.standing(started.config)
+        status = "keep" if runs else event.status
+        view.history.trials[0] = replace(view.history.trials[0], metric=mean, status=status)
+    elif event.number >= view.strategy_due_after + CYCLE:
+        view.level_guidance = ""  # it lapses with its cycle, also when the next decision is late
+
+
+def _completed(started: ev.TrialStarted, event: ev.TrialFinished) -> Trial:
+    return Trial(
+        number=started.number,
+        config=started.config,
+        status=event.status,
+        base=started.base,
+        replicate=started.replicate,
+        changes=started.changes,
+        metric=event.metric,
+        verdict=event.verdict,
+        beyond_noise=event.beyond_noise,
+        hypothesis=started.hypothesis,
+        proposed_by=started.proposed_by,
+        edited_by=tuple(started.edited_by),
+        prediction=started.prediction,
+        overridden=started.overridden,
+        decided_by=event.decided_by,
+        reason=event.reason,
+        seed=started.seed,
+        seconds=event.seconds,
+        steps=event.steps,
+        tokens_per_second=event.tokens_per_second,
+        peak_memory_mb=event.peak_memory_mb,
+        curve=tuple((fraction, loss) for fraction, loss in event.curve),
+        commit=started.commit,
+    )
+
+
+@_on(ev.Confirmed)
+def _confirmed(view: View, event: ev.Confirmed) -> None:
+    view.confirmations.append(event)
+
+
+@_on(ev.ProposalRefused)
+def _refused(view: View, event: ev.ProposalRefused) -> None:
+    view.refused_proposals = [*view.refused_proposals[1 - _NOTES_KEPT :], event]
+
+
+# --- level 1.5 --------------------------------------------------------------------------------------------------------
+@_on(ev.StrategyDecided)
+def _strategy(view: View, event: ev.StrategyDecided) -> None:
+    view.strategies.append(event)
+    view.strategy, view.level_guidance = event.strategy, event.guidance
+    view.strategy_due_after = event.trial
+    for name in event.unfrozen:
+        view.frozen_by_level.pop(name, None)
+    view.frozen_by_level.update(dict.fromkeys(event.frozen, event.trial))
+
+
+@_on(ev.ParameterFrozen)
+def _frozen(view: View, event: ev.ParameterFrozen) -> None:
+    view.frozen_by_person[event.name] = view.completed
+
+
+@_on(ev.ParameterUnfrozen)
+def _unfrozen(view: View, event: ev.ParameterUnfrozen) -> None:
+    view.frozen_by_person.pop(event.name, None)
+    view.frozen_by_level.pop(event.name, None)
+
+
+@_on(ev.GuidanceGiven)
+def _guided(view: View, event: ev.GuidanceGiven) -> None:
+    view.person_guidance = event.text
+
+
+@_on(ev.LevelSkipped)
+def _skipped(view: View, event: ev.LevelSkipped) -> None:
+    if event.level == "1.5":
+        view.strategy_due_after, view.level_guidance = event.trial, ""
+    elif event.level == "2":
+        view.research_due_after = event.trial
+
+
+# --- level 2 ----------------------------------------------------------------------------------------------------------
+@_on(ev.ResearchStarted)
+def _research_started(view: View, event: ev.ResearchStarted) -> None:
+    view.researches[event.research] = Research(event.research, event.trial)
+
+
+@_on(ev.ResearchRound)
+def _research_round(view: View, event: ev.ResearchRound) -> None:
+    view.researches[event.research].rounds.append(event)
+
+
+@_on(ev.ResearchFinished)
+def _research_finished(view: View, event: ev.ResearchFinished) -> None:
+    research = view.researches[event.research]
+    research.finished = event
+    view.research_due_after = research.trial
+
+
+@_on(ev.MechanismWritten)
+def _written(view: View, event: ev.MechanismWritten) -> None:
+    known = view.mechanisms.get(event.hash)
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    # The same source written again keeps what it was seen to do.
+    view.mechanisms[event.hash] = replace(known, **fields, status="written") if known else Mechanism(**fields)
+
+
+@_on(ev.MechanismValidated)
+def _validated(view: View, event: ev.MechanismValidated) -> None:
+    mechanism = view.mechanisms[event.hash]
+    mechanism.problems, mechanism.evidence = event.problems, event.evidence
+    if event.problems:
+        mechanism.status, mechanism.reason = "refused", event.problems[0]
+
+
+@_on(ev.InjectionWaiting)
+def _waiting(view: View, event: ev.InjectionWaiting) -> None:
+    view.waiting = event
+    view.mechanisms[event.hash].status = "waiting"
+
+
+@_on(ev.InjectionDecided)
+def _decided(view: View, event: ev.InjectionDecided) -> None:
+    if view.waiting and view.waiting.hash == event.hash:
+        view.waiting = None
+    mechanism = view.mechanisms[event.hash]
+    mechanism.status, mechanism.reason, mechanism.decision = event.decision, event.reason, event
+
+
+@_on(ev.MechanismActivated)
+def _activated(view: View, event: ev.MechanismActivated) -> None:
+    mechanism = view.mechanisms[event.hash]
+    mechanism.status, mechanism.activated = "active", event.trial
+    if event.replaces in view.active:
+        view.active[view.active.index(event.replaces)] = event.hash
+        view.mechanisms[event.replaces].status = "replaced"
+    elif event.hash not in view.active:
+        view.active.append(event.hash)
+
+
+@_on(ev.MechanismDeactivated)
+def _deactivated(view: View, event: ev.MechanismDeactivated) -> None:
+    mechanism = view.mechanisms[event.hash]
+    mechanism.status, mechanism.reason = event.status, event.reason
+    if event.hash in view.active:
+        place = view.active.index(event.hash)
+        view.active[place : place + 1] = [event.restored] if event.restored else []
+    if event.restored:
+        view.mechanisms[event.restored].status = "active"
+
+
+@_on(ev.MechanismActed)
+def _acted(view: View, event: ev.MechanismActed) -> None:
+    view.mechanisms[event.hash].acts.append(event)
+
+
+@_on(ev.MechanismCalls)
+def _calls(view: View, event: ev.MechanismCalls) -> None:
+    for digest, hooks in event.calls.items():
+        called = view.mechanisms[digest].called
+        for hook, count in hooks.items():
+            called[hook] = called.get(hook, 0) + count
+
+
+@_on(ev.MechanismFailed)
+def _failed(view: View, event: ev.MechanismFailed) -> None:
+    view.mechanisms[event.hash].failures.append(event)
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+@_on(ev.ModelCalled)
+def _called(view: View, event: ev.ModelCalled) -> None:
+    view.calls += 1
+    view.tokens_in += event.tokens_in
+    view.tokens_out += event.tokens_out
+    view.cost = None if view.cost is None or event.cost is None else view.cost + event.cost

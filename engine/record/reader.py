@@ -1,0 +1,245 @@
+"""Read-only access to sessions.db, for viewers, for commands and for the engine's start.
+
+A reader never writes, so a viewer cannot harm or block the engine: it opens the file read-only and takes short read
+transactions, since a long one would keep the writer from emptying its WAL. It needs the standard library and the event
+types alone, and starts quickly. It follows nothing by itself: `data_version` tells cheaply that there is something new.
+"""
+
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine.errors import InputError
+from engine.record.events import Event, decode
+from engine.record.schema import (
+    GENESIS,
+    STATE_ONLY,
+    NotARecord,
+    RecordBroken,
+    RecordError,
+    beside,
+    blob_hash,
+    chain_hash,
+    check_file,
+    check_identity,
+    error_name,
+    translate,
+    uri,
+)
+
+__all__ = ["NotARecord", "Reader", "RecordBroken", "RecordError", "Row", "SessionRow"]
+
+BATCH = 500
+"""Events of one read transaction."""
+
+
+class Row(NamedTuple):
+    """An event as it is stored: its number in the session, its Unix time in seconds, its kind, its JSON body."""
+
+    seq: int
+    time: float
+    kind: str
+    body: str
+
+    @property
+    def event(self) -> Event:
+        """The typed event. Raises UnknownEvent for one of a newer version."""
+        return decode(self.kind, self.body)
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A session in the listing: when it was created, when its last event came (Unix seconds), how many it has."""
+
+    id: str
+    created: float
+    last: float
+    events: int
+
+
+class Reader:
+    """An open record, for one thread at a time. A context manager; every method raises RecordError on trouble."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the record. Raises InputError if nothing is there, RecordError if it is no record of ours or broken.
+
+        A record at rest in a read-only directory is read as it lies. If its last events are still in the WAL, SQLite
+        needs to make a file beside it to read them; where it cannot, that is said, rather than shown without them.
+        """
+        self.path = Path(path).absolute()
+        check_file(self.path)
+        try:
+            self._connection = self._open("ro")
+        except sqlite3.Error as error:
+            if not error_name(error).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+                raise translate(error, self.path) from error
+            self._connection = self._open_at_rest(error)
+        try:
+            check_identity(self._connection, self.path)
+        except RecordError:
+            self.close()
+            raise
+
+    def _open(self, mode: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            uri(self.path, mode), uri=True, timeout=5.0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _open_at_rest(self, error: sqlite3.Error) -> sqlite3.Connection:
+        wal = beside(self.path, "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise RecordError(
+                f"the last events of {self.path} lie in {wal.name}, which cannot be read in a read-only directory: "
+                "copy both files to a writable one and name that with --db"
+            ) from error
+        try:
+            return self._open("ro&immutable=1")
+        except sqlite3.Error as second:
+            raise translate(second, self.path) from second
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        self._connection.close()
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def sessions(self) -> list[SessionRow]:
+        """All sessions, the newest first."""
+        rows = self._rows(
+            "SELECT first.session, first.time, last.time, last.seq FROM events AS first"
+            " INDEXED BY one_creation_per_session JOIN events AS last ON last.session = first.session"
+            " AND last.seq = (SELECT max(seq) FROM events WHERE session = first.session)"
+            " WHERE first.kind = 'session_created' ORDER BY first.time DESC, first.session DESC"
+        )
+        return [SessionRow(*row) for row in rows]
+
+    def resolve(self, name: str) -> str:
+        """The session that "last", a full name or a unique prefix means. Raises InputError, naming what there is."""
+        ids = [session.id for session in self.sessions()]
+        if not ids:
+            raise InputError(f"the record {self.path} holds no session yet: start one with `bilevel run`")
+        if name == "last":
+            return ids[0]
+        if name in ids:
+            return name
+        found = [session for session in ids if name and session.startswith(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(f'"{name}" is not unique: it begins {_listed(found)}')
+        raise InputError(f'no session begins with "{name}"; there are {_listed(ids)}')
+
+    def events(
+        self,
+        session: str,
+        after: int = 0,
+        kinds: Sequence[str] | None = None,
+        state_only: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        """The session's events numbered above `after`, in order, at most `limit` of them.
+
+        `kinds` keeps only those kinds; `state_only` leaves out what changes no state (progress, activity) at no cost.
+        """
+        condition = f" AND {STATE_ONLY}" if state_only else ""
+        if kinds is not None:
+            condition += f" AND kind IN ({', '.join('?' * len(kinds))})"
+        index = "INDEXED BY state_events" if state_only else ""
+        query = f"SELECT seq, time, kind, body FROM events {index} WHERE session = ? AND seq > ?{condition}"
+        left = limit
+        while left is None or left > 0:
+            size = BATCH if left is None else min(BATCH, left)
+            rows = self._rows(f"{query} ORDER BY seq LIMIT ?", session, after, *(kinds or ()), size)
+            for row in rows:
+                yield Row(*row)
+            if len(rows) < size:
+                return
+            after = rows[-1][0]
+            left = None if left is None else left - size
+
+    def last_seq(self, session: str) -> int:
+        """The number of the session's last event; 0 if it has none."""
+        return int(self._rows("SELECT coalesce(max(seq), 0) FROM events WHERE session = ?", session)[0][0])
+
+    def event_hash(self, session: str, seq: int) -> str | None:
+        """The chained hash of one event in hex; None if there is no such event."""
+        rows = self._rows("SELECT hash FROM events WHERE session = ? AND seq = ?", session, seq)
+        return rows[0][0].hex() if rows else None
+
+    def identity(self) -> str:
+        """What tells this record from every other; a backup has its original's."""
+        return str(self._rows("SELECT id FROM identity")[0][0])
+
+    def data_version(self) -> int:
+        """A number that changes when somebody else has written. Costs a few microseconds."""
+        return int(self._rows("PRAGMA data_version")[0][0])
+
+    def blob(self, hash: str) -> bytes:
+        """The content that has this hash (64 hex digits). Raises RecordError if it is missing or does not match."""
+        rows = self._rows("SELECT data FROM blobs WHERE hash = ?", hash)
+        if not rows:
+            raise RecordError(f"the record {self.path} holds no content {hash[:12]}")
+        try:
+            data = zlib.decompress(rows[0][0])
+        except (zlib.error, TypeError):
+            data = b""
+        if blob_hash(data) != hash:
+            raise RecordBroken(f"the record {self.path} is damaged: content {hash[:12]} is not what was stored")
+        return data
+
+    def verify(self, session: str) -> int:
+        """Recompute the session's chain and return how many events it holds.
+
+        Raises RecordBroken naming the first event that is missing or not what was written.
+        """
+        expected, digest = 1, GENESIS
+        while True:
+            rows = self._rows(
+                "SELECT seq, time, kind, schema, body, hash FROM events NOT INDEXED"
+                " WHERE session = ? AND seq >= ? ORDER BY seq LIMIT ?",
+                *(session, expected, BATCH),
+            )
+            for seq, time, kind, schema, body, stored in rows:
+                if seq != expected:
+                    raise RecordBroken(f"the record {self.path} is damaged: event {expected} of {session} is missing")
+                try:
+                    digest = chain_hash(digest, session, seq, time, kind, schema, body)
+                except (AttributeError, TypeError, ValueError):
+                    digest = b""  # A column of another type than was written: damage as well.
+                if digest != stored:
+                    raise RecordBroken(
+                        f"the record {self.path} is damaged: event {seq} of {session} is not what was written"
+                    )
+                expected += 1
+            if len(rows) < BATCH:
+                return expected - 1
+
+    def check_pages(self) -> None:
+        """Have SQLite check the structure of the whole file. Raises RecordBroken. Takes time with the file's size."""
+        found = self._rows("PRAGMA integrity_check(1)")[0][0]
+        if found != "ok":
+            raise RecordBroken(f"the record {self.path} is damaged: {' '.join(str(found).split())}")
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,177 @@
+"""The view: everything that is known of a session, folded from its events.
+
+The engine resumes from it, the commands print it, the application draws it: one code path. `fold` applies events in
+order; nothing else changes a view. How each kind of event changes it stands in engine/record/folding.py.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.record import events as ev
+from engine.record.settings import Settings
+from engine.search.parameters import Space
+from engine.search.trials import History, Trial
+
+CYCLE = 5
+"""Completed trials between two decisions of Level 1.5."""
+
+
+@dataclass
+class RunningTrial:
+    """The run that has begun and has no outcome yet, with the process that carries it once it was spawned."""
+
+    started: ev.TrialStarted
+    since: float
+    spawned: ev.TrainerSpawned | None = None
+    progress: ev.TrialProgress | None = None
+
+
+@dataclass
+class Mechanism:
+    """A module that was written in this session: what it says of itself, its evidence, its state, what it did.
+
+    `status`: written, refused, waiting, approved, vetoed, active, retired, reverted, replaced. `called` counts by hook.
+    """
+
+    hash: str
+    name: str
+    purpose: str
+    source: str
+    written_by: str
+    path: str
+    research: int
+    replaces: str | None = None
+    derived_from: str | None = None
+    status: str = "written"
+    reason: str = ""
+    problems: list[str] = field(default_factory=list)
+    evidence: dict[str, Any] = field(default_factory=dict)
+    decision: ev.InjectionDecided | None = None
+    activated: int | None = None
+    called: dict[str, int] = field(default_factory=dict)
+    acts: list[ev.MechanismActed] = field(default_factory=list)
+    failures: list[ev.MechanismFailed] = field(default_factory=list)
+
+    @property
+    def acted(self) -> int:
+        """How many decisions came out differently because of it."""
+        return len(self.acts)
+
+    @property
+    def trials_touched(self) -> list[int]:
+        """The trials in which it acted, ascending."""
+        return sorted({act.trial for act in self.acts})
+
+
+@dataclass
+class Research:
+    """One research of Level 2: its rounds so far and how it ended (None while it goes on)."""
+
+    number: int
+    trial: int
+    rounds: list[ev.ResearchRound] = field(default_factory=list)
+    finished: ev.ResearchFinished | None = None
+
+
+@dataclass
+class View:
+    """The state of one session at one event. Times are Unix seconds; metrics in the target's unit."""
+
+    session: str = ""
+    version: str = ""
+    seq: int = 0
+    created: float = 0.0
+    time: float = 0.0
+    active_seconds: float = 0.0
+    """Seconds in which an engine was up and the session was not paused."""
+    settings: Settings = field(default_factory=lambda: Settings(target="", profile=""))
+    target: dict[str, Any] = field(default_factory=dict)
+    space: Space = field(default_factory=lambda: Space({}))
+    model: str = ""
+    stand_in: bool = False
+    status: str = "running"
+    status_reason: str = ""
+    status_by: str = "engine"
+    phase: str = "baseline"
+    engine: ev.EngineStarted | None = None
+
+    history: History = field(default_factory=lambda: History("minimize"))
+    running: RunningTrial | None = None
+    finished_runs: dict[str, ev.TrialFinished] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+    """Attempts that left no result, by run."""
+    confirmations: list[ev.Confirmed] = field(default_factory=list)
+
+    frozen_by_person: dict[str, int] = field(default_factory=dict)
+    """Parameter name to the trial after which it was frozen; binds everybody."""
+    frozen_by_level: dict[str, int] = field(default_factory=dict)
+    """The same for Level 1.5's freezes; they bind the model's proposals only."""
+    strategy: str = "explore"
+    level_guidance: str = ""
+    person_guidance: str = ""
+    strategies: list[ev.StrategyDecided] = field(default_factory=list)
+    strategy_due_after: int = 0
+    """The completed trials at Level 1.5's last turn, taken or skipped."""
+
+    researches: dict[int, Research] = field(default_factory=dict)
+    research_due_after: int = 0
+    """The completed trials at Level 2's last turn, finished or skipped."""
+    mechanisms: dict[str, Mechanism] = field(default_factory=dict)
+    active: list[str] = field(default_factory=list)
+    """Hashes of the active modules in order of injection."""
+    waiting: ev.InjectionWaiting | None = None
+    refused_proposals: list[ev.ProposalRefused] = field(default_factory=list)
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    calls: int = 0
+    cost: float | None = 0.0
+    """Money spent; None once a call's price was unknown."""
+    activity: dict[str, str] = field(default_factory=dict)
+    notes: list[ev.Noted] = field(default_factory=list)
+
+    @property
+    def frozen(self) -> set[str]:
+        """What the model may not touch now, locked parameters not counted."""
+        return set(self.frozen_by_person) | set(self.frozen_by_level)
+
+    @property
+    def completed(self) -> int:
+        """Search trials with an outcome."""
+        return self.history.completed
+
+    @property
+    def guidance(self) -> str:
+        """The words for the next proposal: the person's, and Level 1.5's while its cycle lasts."""
+        return "\n".join(part for part in (self.person_guidance, self.level_guidance) if part)
+
+    @property
+    def baseline(self) -> Trial | None:
+        """Trial 0, once the baseline has run."""
+        return self.history.trials.get(0)
+
+    @property
+    def baseline_runs(self) -> list[float]:
+        """The valid metrics of the baseline's own runs, in order."""
+        runs = [run for run in self.finished_runs.values() if run.role == "baseline"]
+        return [run.metric for run in runs if run.metric is not None]
+
+    @property
+    def confirmed(self) -> ev.Confirmed | None:
+        """The last confirmation, if it still speaks of the best trial."""
+        return self.confirmations[-1] if self.confirmations else None
+
+    def trials_left(self) -> int:
+        """How many search trials the session may still start."""
+        return max(0, self.settings.trials - self.completed)
+
+
+def fold(rows: Iterable[tuple[int, float, ev.Event]], view: View | None = None) -> View:
+    """The view after the given (seq, time, event), continuing `view` if one is given (which is changed)."""
+    from engine.record.folding import apply  # here, since folding needs the classes above
+
+    view = View() if view is None else view
+    for seq, time, event in rows:
+        apply(view, seq, time, event)
+    return view

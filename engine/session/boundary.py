@@ -1,0 +1,83 @@
+"""The boundary between two trials: where a session pauses, ends, and lets decided injections in.
+
+Nothing that a person or an outer level decides disturbs a trial that trains; it takes effect here.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from engine.record.events import MechanismActivated
+from engine.record.journal import Journal
+
+
+class Membership(Protocol):
+    """The part of the chain that is needed here."""
+
+    async def sync(self) -> None:
+        """Bring the hosts in line with the view."""
+
+
+class SessionBoundary:
+    """The boundary of one session. `ending` is the reason once no further trial may start."""
+
+    def __init__(self, journal: Journal, chain: Membership, limits: Sequence[Callable[[], str | None]]) -> None:
+        self.journal = journal
+        self.chain = chain
+        self.machine = asyncio.Lock()
+        self.ending: str | None = None
+        self.stopped_by_person = False
+        self.waits_for: Callable[[], bool] = lambda: False
+        """Whether an outer level has yet to decide; asked only in lockstep."""
+        self._limits = limits
+
+    async def crossed(self) -> bool:
+        """Wait while the session is paused, let decided injections in; False when no further trial may start."""
+        while True:
+            if self.ending is None:
+                self.ending = self._limit_reached()
+            if self.ending is not None:
+                return False
+            view = self.journal.view
+            if view.status != "paused" and not (view.settings.lockstep and self.waits_for()):
+                break
+            await self.journal.changed()
+        await self.inject()
+        return True
+
+    async def inject(self) -> None:
+        """Activate what was approved, and end the hosts of what was taken out."""
+        view = self.journal.view
+        for mechanism in list(view.mechanisms.values()):
+            if mechanism.status == "approved":
+                replaces = mechanism.replaces if mechanism.replaces in view.active else None
+                await self.journal.record(
+                    MechanismActivated(
+                        hash=mechanism.hash, name=mechanism.name, trial=view.completed, replaces=replaces
+                    )
+                )
+        await self.chain.sync()
+
+    def end(self, reason: str, by_person: bool = False) -> None:
+        """No further trial starts; the first reason holds."""
+        if self.ending is None:
+            self.ending, self.stopped_by_person = reason, by_person
+        self.journal.wake()
+
+    async def pause_or_end(self, seconds: float) -> None:
+        """Sleep, but no longer than until the session ends."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.ending is None:
+                    await self.journal.changed()
+        except TimeoutError:
+            return
+
+    def _limit_reached(self) -> str | None:
+        view = self.journal.view
+        settings = view.settings
+        if view.trials_left() == 0:
+            return f"all {settings.trials} trials are done"
+        if settings.hours is not None and view.active_seconds >= settings.hours * 3600:
+            return f"{settings.hours:g} hours are over"
+        return next((reason for limit in self._limits if (reason := limit())), None)

@@ -1,0 +1,274 @@
+"""A session: baseline, search, confirmation, with the levels as tasks of one group.
+
+Level 1 runs the trial loop. Level 1.5 wakes after each cycle of five trials, Level 2 after every second; both think
+while training goes on. No fault of a model or a mechanism ends a session: Level 1 backs off and then pauses, the others
+skip their turn. Where the session stands is the view and nothing else, so that a resumed session runs through the same
+code.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from statistics import fmean
+
+from engine.errors import BilevelError
+from engine.levels.inner import InnerLoop
+from engine.levels.research import Researcher
+from engine.levels.strategy import Strategist
+from engine.model.answers import AnswerError
+from engine.model.asking import Asker, BudgetExhausted
+from engine.model.client import ModelError
+from engine.record.events import (
+    Confirmed,
+    Level,
+    LevelBackedOff,
+    LevelSkipped,
+    PhaseStarted,
+    ResearchFinished,
+    Role,
+    StateChanged,
+)
+from engine.record.journal import Journal
+from engine.record.recovery import rolling_backup
+from engine.record.view import CYCLE
+from engine.search.noise import difference
+from engine.search.parameters import Config
+from engine.session.boundary import SessionBoundary
+from engine.session.notify import Notifier
+from engine.session.workshop import Workshop
+from engine.training.runs import RunResult, Runs
+
+log = logging.getLogger(__name__)
+RESEARCH = 2 * CYCLE
+FIRST_WAIT, LONGEST_WAIT, PATIENCE = 5.0, 600.0, 600.0
+"""Seconds that Level 1 waits after a failure of its model, at most each time, and in all before the session pauses."""
+BACKUP_TRIALS = 10
+
+
+class SessionFailed(BilevelError):
+    """The session cannot go on; the text says why."""
+
+
+class Session:
+    """One session, over parts that were opened for it."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        asker: Asker,
+        runs: Runs,
+        inner: InnerLoop,
+        boundary: SessionBoundary,
+        workshop: Workshop,
+        notifier: Notifier,
+    ) -> None:
+        self.journal = journal
+        self.asker = asker
+        self.runs = runs
+        self.inner = inner
+        self.boundary = boundary
+        self.workshop = workshop
+        self.notifier = notifier
+        self.strategist = Strategist(journal, asker)
+        self.researcher = Researcher(journal, asker, workshop)
+        boundary.waits_for = lambda: self.strategy_due() or self.research_due()
+
+    async def run(self) -> None:
+        """To the end, or until the task is cancelled. A failure is recorded as the session's state."""
+        try:
+            await self._phases()
+        except SessionFailed as error:
+            await self._state("failed", str(error))
+        except (BilevelError, OSError) as error:
+            log.exception("the session cannot go on")
+            await self._state("failed", str(error))
+        self.notifier.tell(f"{self.journal.view.status}: {self.journal.view.status_reason}")
+
+    async def _phases(self) -> None:
+        view = self.journal.view
+        if view.phase == "baseline" or view.baseline is None:
+            await self._baseline()
+        if self.boundary.ending is None and view.phase != "confirmation":
+            await self._search()
+        reason = self.boundary.ending or "all trials are done"
+        if view.settings.confirm and not self.boundary.stopped_by_person:
+            await self._confirmation()
+        await self._state("finished", reason, "person" if self.boundary.stopped_by_person else "engine")
+
+    async def _state(self, status: str, reason: str, by: str = "engine") -> None:
+        await self.journal.record(StateChanged(status=status, reason=reason, by=by))  # type: ignore[arg-type]
+
+    async def _phase(self, phase: str) -> None:
+        if self.journal.view.phase != phase or phase == "baseline":
+            await self.journal.record(PhaseStarted(phase=phase))  # type: ignore[arg-type]
+
+    # --- baseline and confirmation ------------------------------------------------------------------------------------
+    async def _baseline(self) -> None:
+        """The baseline's runs with different seeds: what is to be beaten, and the noise."""
+        view = self.journal.view
+        await self._phase("baseline")
+        for index in range(1, view.settings.baseline_runs + 1):
+            if not await self._goes_on():
+                break
+            result = await self._fixed_run(f"baseline-{index}", "baseline", 0, view.space.initial)
+            if result is not None and result.metric is None and not view.baseline_runs and self.boundary.ending is None:
+                tail = f" Its last line: {result.log_tail[-1]}" if result.log_tail else ""
+                raise SessionFailed(f"the baseline gave no metric: {result.reason}.{tail}")
+        if view.baseline is None or not view.baseline_runs:
+            self.boundary.end("it was stopped before the baseline had run")
+
+    async def _goes_on(self) -> bool:
+        """Wait while paused; False when the session is to end. Limits on trials do not count here."""
+        while self.boundary.ending is None and self.journal.view.status == "paused":
+            await self.journal.changed()
+        return self.boundary.ending is None
+
+    async def _fixed_run(self, run: str, role: Role, number: int, config: Config) -> RunResult | None:
+        """A run that is no trial of the search; None if it has its result already."""
+        view = self.journal.view
+        if run in view.finished_runs:
+            return None
+        running = view.running.started if view.running and view.running.started.run == run else None
+        started = running or await self.runs.prepare_fixed(run, role, number, config)
+        async with self.boundary.machine:
+            result = await self.runs.execute(started)
+        status = "keep" if result.metric is not None else result.status
+        finished = result.finished(started, status=status, incumbent=view.history.incumbent)
+        await self.journal.record(finished, blobs=[result.log])
+        await self.runs.settle(started, finished)
+        return result
+
+    async def _confirmation(self) -> None:
+        """Fresh runs of baseline and best, by turns, and their difference with its interval."""
+        view = self.journal.view
+        best = view.history.best
+        if best is None or best.number == 0:
+            return
+        self.boundary.ending = None
+        await self._phase("confirmation")
+        name = f"confirm-{len(view.confirmations) + 1}"
+        for index in range(1, view.settings.confirm_runs + 1):
+            for role, number in (("baseline", 0), ("best", best.number)):
+                if not await self._goes_on():
+                    return
+                config = view.history.trials[number].config
+                await self._fixed_run(f"{name}-{role}-{index}", f"confirm_{role}", number, config)  # type: ignore[arg-type]
+        runs = {
+            role: [run for key, run in view.finished_runs.items() if key.startswith(f"{name}-{role}-")]
+            for role in ("baseline", "best")
+        }
+        metrics = {role: [run.metric for run in found if run.metric is not None] for role, found in runs.items()}
+        held_out = {role: [run.held_out for run in found if run.held_out is not None] for role, found in runs.items()}
+        gap = difference(metrics["baseline"], metrics["best"])
+        await self.journal.record(
+            Confirmed(
+                baseline=metrics["baseline"],
+                best=metrics["best"],
+                trial=best.number,
+                difference=gap[0] if gap else None,
+                interval=gap[1:] if gap else None,
+                held_out_baseline=fmean(held_out["baseline"]) if held_out["baseline"] else None,
+                held_out_best=fmean(held_out["best"]) if held_out["best"] else None,
+            )
+        )
+
+    # --- the search ---------------------------------------------------------------------------------------------------
+    async def _search(self) -> None:
+        """The levels as tasks, until Level 1 says that the search is over."""
+        view = self.journal.view
+        await self._phase("search")
+        await self.boundary.inject()
+        async with asyncio.TaskGroup() as group:
+            others = [group.create_task(self._keep_record())]
+            if "1.5" in view.settings.levels:
+                others.append(group.create_task(self._outer("1.5", self.strategy_due, self._decide_strategy)))
+            if "2" in view.settings.levels:
+                others.append(group.create_task(self._level2()))
+            await self._level1()
+            for task in others:
+                task.cancel()
+
+    async def _level1(self) -> None:
+        """The trial loop; a failing model is waited for, then the session pauses until a person resumes it."""
+        view = self.journal.view
+        if view.running is not None and view.running.started.role == "search":
+            await self.inner.complete(view.running.started)
+        waited, wait, completed = 0.0, FIRST_WAIT, view.completed
+        while True:
+            try:
+                return await self.inner.run()
+            except BudgetExhausted as error:
+                return self.boundary.end(str(error))
+            except (ModelError, AnswerError) as error:
+                if view.completed > completed:
+                    waited, wait, completed = 0.0, FIRST_WAIT, view.completed
+                if waited >= PATIENCE:
+                    await self._state("paused", f"the model failed for {waited:.0f} s: {error}")
+                    self.notifier.tell(f"paused, the model fails: {error}")
+                    waited, wait = 0.0, FIRST_WAIT
+                    continue
+                pause = wait * random.uniform(0.5, 1.0)
+                await self.journal.record(LevelBackedOff(level="1", wait=round(pause, 1), reason=str(error)))
+                await self.boundary.pause_or_end(pause)
+                waited, wait = waited + pause, min(2 * wait, LONGEST_WAIT)
+
+    async def _outer(self, level: Level, due: Callable[[], bool], work: Callable[[], Awaitable[object]]) -> None:
+        """An outer level: whenever its turn has come, its work; a failure skips the turn."""
+        while True:
+            while not due():
+                await self.journal.changed()
+            trial = self.journal.view.completed
+            try:
+                await work()
+            except (ModelError, AnswerError, BudgetExhausted) as error:
+                await self.journal.record(LevelSkipped(level=level, trial=trial, reason=str(error)))
+                if isinstance(error, BudgetExhausted):
+                    return self.boundary.end(str(error))
+
+    async def _decide_strategy(self) -> None:
+        await self.strategist.decide()
+
+    async def _level2(self) -> None:
+        """Settle what an earlier engine left waiting, then research whenever it is due."""
+        view = self.journal.view
+        open_ones = [research for research in view.researches.values() if research.finished is None]
+        if view.waiting is not None:
+            name = view.waiting.name
+            outcome = await self.workshop.decided()
+            for research in open_ones:
+                word = "proposed" if outcome == "approved" else outcome
+                await self.journal.record(
+                    ResearchFinished(research=research.number, outcome=word, reason=name)  # type: ignore[arg-type]
+                )
+        await self._outer("2", self.research_due, self.researcher.research)
+
+    def strategy_due(self) -> bool:
+        """Whether a cycle is complete on which Level 1.5 has not decided."""
+        view = self.journal.view
+        return (
+            "1.5" in view.settings.levels
+            and view.trials_left() > 0
+            and view.completed // CYCLE > view.strategy_due_after // CYCLE
+        )
+
+    def research_due(self) -> bool:
+        """Whether two cycles are complete on which Level 2 has not researched, after Level 1.5's turn on them."""
+        view = self.journal.view
+        return (
+            "2" in view.settings.levels
+            and view.trials_left() > 0
+            and view.completed // RESEARCH > view.research_due_after // RESEARCH
+        )
+
+    async def _keep_record(self) -> None:
+        """After each trial a checkpoint, now and then a backup: what keeps the record small and safe."""
+        done = self.journal.view.completed
+        while True:
+            await self.journal.changed()
+            completed = self.journal.view.completed
+            if completed != done:
+                done = completed
+                await self.journal.store.checkpoint()
+                if done % BACKUP_TRIALS == 0:
+                    await rolling_backup(self.journal.store)

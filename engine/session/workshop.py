@@ -1,0 +1,148 @@
+"""The workshop: Level 2's modules are saved where a person can read them, tested, and let in or turned away.
+
+Approval: `auto` lets a module in at the next boundary, `grace` after a deadline, `ask` only by a person. What the trust
+rule does not allow to run unattended is never let in by the clock or by `auto`: in the first case it is refused at the
+deadline, in the second it waits for a person. The search goes on meanwhile.
+"""
+
+import asyncio
+import time
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+
+from engine.mechanism.chain import deactivated
+from engine.mechanism.client import MechanismHost
+from engine.mechanism.contract import INTERFACE
+from engine.mechanism.trust import may_run_unattended, shipped_sources
+from engine.mechanism.validation import validate
+from engine.record.events import InjectionDecided, InjectionWaiting, MechanismValidated, MechanismWritten
+from engine.record.journal import Journal
+from engine.record.view import Mechanism
+from engine.search.parameters import space_to_json
+from engine.session.notify import Notifier
+
+PACKAGES = "no scikit-learn, scipy, pandas or torch"
+
+
+class Workshop:
+    """Where modules of one session are made fit. `folder`: their files; `hosts`: where host processes get theirs."""
+
+    def __init__(self, journal: Journal, folder: Path, hosts: Path, notifier: Notifier) -> None:
+        self.journal = journal
+        self.folder = folder
+        self.hosts = hosts
+        self.interface = INTERFACE
+        self.packages = PACKAGES
+        self.examples = shipped_sources()
+        self.machine: asyncio.Lock | None = None
+        """Held while a trial trains; set where trainings and rehearsals share the processor."""
+        self._notifier = notifier
+
+    # --- files and hosts ----------------------------------------------------------------------------------------------
+    def save(self, name: str, source: str) -> str:
+        """Write a module beside the session's others, under a name not taken by another source; its path."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            path = self.folder / (f"{name}.py" if number == 1 else f"{name}_{number}.py")
+            if not path.exists():
+                path.write_text(source, encoding="utf-8")
+                return str(path)
+            if path.read_text(encoding="utf-8", errors="replace") == source:
+                return str(path)
+        raise RuntimeError(f"a thousand modules named {name} lie in {self.folder}")
+
+    def host_of(self, source: str) -> MechanismHost:
+        """A host for a source, not started."""
+        view = self.journal.view
+        return MechanismHost(
+            source,
+            session=view.session,
+            space=space_to_json(view.space),
+            direction=view.history.direction,
+            folder=self.hosts,
+        )
+
+    async def open_host(self, mechanism: Mechanism) -> MechanismHost:
+        """A host for a mechanism of the record: the source is the one whose hash was decided on."""
+        blob = await self.journal.blob(mechanism.hash)
+        return self.host_of(blob.decode("utf-8"))
+
+    # --- Level 2's steps ----------------------------------------------------------------------------------------------
+    async def test(self, written: MechanismWritten, source: str) -> list[str]:
+        """Validate and rehearse between two trials where they share the machine; record the evidence."""
+        view = self.journal.view
+        known = view.mechanisms.get(written.hash)
+        if known is not None and known.hash in view.active:
+            problems, evidence = [f"{known.name} is active already, with exactly this source: write another one"], {}
+        else:
+            between_trials: AbstractAsyncContextManager[None] = self.machine or nullcontext()
+            async with between_trials:
+                problems, found = await validate(source, view, self.host_of)
+            evidence = found.told()
+        await self.journal.record(
+            MechanismValidated(hash=written.hash, name=written.name, problems=problems, evidence=evidence)
+        )
+        return problems
+
+    async def let_in(self, written: MechanismWritten, source: str) -> str:
+        """Ask for admission as the session's approval says, and wait: "approved", "vetoed" or "refused"."""
+        view = self.journal.view
+        level = view.mechanisms[written.hash].evidence.get("sandbox", "C")
+        trusted, reason = may_run_unattended(source, level, self.examples, view.settings.unsafe)
+        if view.settings.approval == "auto" and trusted:
+            await self.decide(written.hash, written.name, "approved", "auto", reason)
+            return "approved"
+        deadline = time.time() + view.settings.grace if view.settings.approval == "grace" else None
+        await self.journal.record(
+            InjectionWaiting(
+                hash=written.hash,
+                name=written.name,
+                approval=view.settings.approval,
+                trusted=trusted,
+                reason=reason,
+                deadline=deadline,
+            )
+        )
+        self._notifier.tell(f"mechanism {written.name} waits for a decision: {reason}")
+        return await self.decided()
+
+    async def decided(self) -> str:
+        """Wait until the injection that waits is decided; the clock decides at its deadline."""
+        waiting = self.journal.view.waiting
+        if waiting is None:
+            return "refused"
+        try:
+            while self.journal.view.waiting is not None:
+                left = None if waiting.deadline is None else waiting.deadline - time.time()
+                if left is not None and left <= 0:
+                    await self._by_the_clock(waiting)
+                    break
+                try:
+                    async with asyncio.timeout(left):
+                        await self.journal.changed()
+                except TimeoutError:
+                    continue
+        except asyncio.CancelledError:
+            if self.journal.view.waiting is not None:
+                await self.decide(waiting.hash, waiting.name, "refused", "engine", "the session ended first")
+            raise
+        return self.journal.view.mechanisms[waiting.hash].status
+
+    async def _by_the_clock(self, waiting: InjectionWaiting) -> None:
+        if waiting.trusted:
+            await self.decide(waiting.hash, waiting.name, "approved", "clock", "nobody objected in time")
+        else:
+            await self.decide(
+                waiting.hash, waiting.name, "refused", "clock", f"nobody decided in time. {waiting.reason}"
+            )
+
+    async def decide(self, digest: str, name: str, decision: str, by: str, reason: str = "") -> None:
+        """Record who let a module in or turned it away."""
+        await self.journal.record(
+            InjectionDecided(hash=digest, name=name, decision=decision, by=by, reason=reason)  # type: ignore[arg-type]
+        )
+
+    async def retire(self, mechanism: Mechanism, reason: str, by: str = "model") -> None:
+        """Take an active mechanism out; its host ends at the next boundary."""
+        view = self.journal.view
+        await self.journal.record(deactivated(view, mechanism.hash, view.completed, "retired", by, reason))

@@ -1,0 +1,390 @@
+"""Training runs of a session: from what is to be trained to a judged result, whatever happens in between.
+
+`execute` is the one path for a fresh run and for one that an earlier engine started: record the start, spawn, follow,
+take the outcome from the supervisor's result.json, judge the output. An attempt that left no result is recorded as lost
+and run again. Whether a result is kept is not decided here.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from msgspec.structs import replace
+
+from engine.record.events import (
+    Event,
+    Noted,
+    Role,
+    TrainerSpawned,
+    TrialFinished,
+    TrialLost,
+    TrialProgress,
+    TrialStarted,
+)
+from engine.record.view import View
+from engine.search.parameters import Config
+from engine.search.proposals import Proposal
+from engine.search.trials import Trial
+from engine.training.environment import trainer_environment
+from engine.training.outcome import Outcome
+from engine.training.output import (
+    FinalBlock,
+    Progress,
+    failure_reason,
+    last_lines,
+    parse_final,
+    read_log,
+)
+from engine.training.processes import Spawned
+from engine.training.target import Target
+from engine.training.trainer import RunSpec, Trainer
+from engine.training.workspace import Workspace
+
+Watch = Callable[[TrialStarted, Progress], Awaitable[str | None]]
+ATTEMPTS = 3
+"""A run whose attempts were lost so often counts as a crash."""
+LEAST_TRAINED = 0.5
+"""A run that trained for less than this part of its budget in seconds gives no metric."""
+HELD_OUT_ROLES = ("confirm_baseline", "confirm_best")
+"""The first run of each also evaluates the held-out split: once, at the end, and nothing is chosen by it."""
+SPACE_NEEDED = 32 << 20
+SPACE_SECONDS = 5.0
+
+
+class Recorder(Protocol):
+    """The part of the journal that is needed here."""
+
+    view: View
+
+    async def record(self, *events: Event, blobs: list[bytes] | tuple[bytes, ...] = ()) -> None:
+        """Return once the events are on disk and in the view."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run. `metric` is None unless it can be trusted; then `status` and `reason` say why.
+
+    `seconds` is wall-clock time, `peak_memory_mb` the trainer's own figure or, on a CPU, its largest resident memory.
+    """
+
+    status: Literal["ended", "crash", "invalid", "stopped"]
+    reason: str = ""
+    metric: float | None = None
+    held_out: float | None = None
+    seconds: float = 0.0
+    steps: int | None = None
+    tokens_per_second: float | None = None
+    peak_memory_mb: float | None = None
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    values: dict[str, float] = field(default_factory=dict)
+    log: bytes = b""
+    log_tail: list[str] = field(default_factory=list)
+    attempt: int = 1
+
+    def finished(self, started: TrialStarted, *, status: Any, incumbent: int, **decision: Any) -> TrialFinished:
+        """The event that records this result with what was decided on it."""
+        return TrialFinished(
+            run=started.run,
+            role=started.role,
+            number=started.number,
+            attempt=self.attempt,
+            status=status,
+            incumbent=incumbent,
+            seconds=self.seconds,
+            metric=self.metric,
+            held_out=self.held_out,
+            reason=self.reason,
+            steps=self.steps,
+            tokens_per_second=self.tokens_per_second,
+            peak_memory_mb=self.peak_memory_mb,
+            curve=self.curve,
+            values=self.values,
+            log_blob=hashlib.sha256(self.log).hexdigest(),
+            log_tail=self.log_tail,
+            **decision,
+        )
+
+    def as_trial(self, started: TrialStarted, verdict: str, status: str) -> Trial:
+        """The trial as it would stand in the history, for a mechanism's opinion on it."""
+        return Trial(
+            number=started.number,
+            config=started.config,
+            status=status,
+            base=started.base,
+            replicate=started.replicate,
+            changes=started.changes,
+            metric=self.metric,
+            verdict=verdict,
+            hypothesis=started.hypothesis,
+            proposed_by=started.proposed_by,
+            edited_by=tuple(started.edited_by),
+            prediction=started.prediction,
+            seed=started.seed,
+            seconds=self.seconds,
+            steps=self.steps,
+            tokens_per_second=self.tokens_per_second,
+            peak_memory_mb=self.peak_memory_mb,
+            curve=tuple(self.curve),
+        )
+
+
+class Runs:
+    """Training runs in the session's workspace; one at a time."""
+
+    def __init__(
+        self, journal: Recorder, target: Target, workspace: Workspace, folder: Path, fixed: dict[str, str]
+    ) -> None:
+        """`folder` receives a folder for each attempt; `fixed` holds the SHA-256 of each fixed file."""
+        self.journal = journal
+        self.target = target
+        self.workspace = workspace
+        self.folder = folder
+        self.fixed = fixed
+        self.trainer = Trainer()
+        self.current: TrialStarted | None = None
+        self._watched = 0.0
+
+    # --- what is to run -----------------------------------------------------------------------------------------------
+    async def prepare(self, proposal: Proposal) -> TrialStarted:
+        """Commit a proposal's script as the next trial; nothing is recorded or spawned yet."""
+        number = self.journal.view.completed + 1
+        message = f"trial {number}: {_described(proposal)}\n\n{proposal.hypothesis}\n"
+        commit = await self.workspace.prepare(number, proposal.config, message)
+        return TrialStarted(
+            run=f"trial-{number}",
+            role="search",
+            number=number,
+            attempt=1,
+            token=secrets.token_hex(16),
+            commit=commit,
+            config=proposal.config,
+            seed=self._seed(f"trial-{number}"),
+            base=proposal.base,
+            replicate=proposal.replicate,
+            changes=proposal.changes,
+            hypothesis=proposal.hypothesis,
+            proposed_by=proposal.proposed_by,
+            edited_by=list(proposal.edited_by),
+            prediction=proposal.prediction,
+            overridden=proposal.overridden,
+        )
+
+    async def prepare_fixed(self, run: str, role: Role, number: int, config: Config) -> TrialStarted:
+        """The same for another run of a trial's configuration (0: the baseline) that is no trial of the search."""
+        if number == 0:
+            commit = await self.workspace.prepare(0, config, "")
+        else:
+            commit = self.journal.view.history.trials[number].commit
+            await self.workspace.checkout(commit)
+        return TrialStarted(
+            run=run,
+            role=role,
+            number=number,
+            attempt=1,
+            token=secrets.token_hex(16),
+            commit=commit,
+            config=config,
+            seed=self._seed(run),
+        )
+
+    def script(self, base: int | None = None) -> str:
+        """The searched script with the configuration of a trial (None: the incumbent)."""
+        history = self.journal.view.history
+        return self.workspace.render(history.trials[history.incumbent if base is None else base].config)
+
+    def _seed(self, run: str) -> int:
+        """A seed of 31 bits of its own for each run: the seed is no parameter, and no run can be lucky twice."""
+        text = f"{self.journal.view.settings.seed}/{run}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+    # --- running ------------------------------------------------------------------------------------------------------
+    async def execute(self, started: TrialStarted, watch: Watch | None = None) -> RunResult:
+        """Train what was prepared, or take up the run of that name that goes on already; the judged result.
+
+        The start is recorded before the process is spawned, its identity after it, so that no run is lost or doubled.
+        """
+        self.current = started
+        try:
+            return await self._execute(started, watch)
+        finally:
+            self.current = None
+
+    async def _execute(self, started: TrialStarted, watch: Watch | None) -> RunResult:
+        running = self.journal.view.running
+        resumed = running is not None and running.started.run == started.run
+        while True:
+            spec = self._spec(started)
+            if resumed and running is not None:
+                taken = await self.trainer.adopt(spec, _spawned(running.spawned))
+            else:
+                await self._space()
+                await self.journal.record(started)
+                await self._start(spec)
+                taken = "running"
+            resumed = False
+            outcome = Outcome("lost", "neither its processes nor a result were found")
+            if taken != "lost":
+                outcome = await self.trainer.wait(self._progress(started, watch))
+            if outcome.status == "lost" and started.attempt < ATTEMPTS:
+                await self._lost(started, outcome.reason)
+            elif outcome.disk_full and outcome.status == "crash":
+                await self._lost(started, "the disk was full")
+            else:
+                return await self._judge(started, spec, outcome)
+            started = self.current = replace(started, attempt=started.attempt + 1, token=secrets.token_hex(16))
+            await self.workspace.checkout(started.commit)
+
+    async def stop(self, reason: str) -> bool:
+        """Stop the run that goes on; False when there is none."""
+        if self.current is None:
+            return False
+        try:
+            await self.trainer.stop(reason)
+        except RuntimeError:  # it has not been spawned yet, or has just ended
+            return False
+        return True
+
+    async def settle(self, started: TrialStarted, finished: TrialFinished) -> None:
+        """Bring the workspace in line with the decision: the branch at the incumbent, a line in results.tsv."""
+        incumbent = self.journal.view.history.trials.get(finished.incumbent)
+        if incumbent is not None and incumbent.commit != self.workspace.tip:
+            await self.workspace.keep(incumbent.commit)
+        memory = None if finished.peak_memory_mb is None else finished.peak_memory_mb / 1024
+        description = started.hypothesis or started.run
+        self.workspace.append_result(started.commit, finished.metric, memory, finished.status, description)
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+    def _spec(self, started: TrialStarted) -> RunSpec:
+        target = self.target
+        environment = dict(target.environment)
+        if target.seed_env:
+            environment[target.seed_env] = str(started.seed)
+        if target.held_out_env and started.role in HELD_OUT_ROLES and started.run.endswith("-1"):
+            environment[target.held_out_env] = "1"
+        return RunSpec(
+            run=started.run,
+            attempt=started.attempt,
+            token=started.token,
+            command=tuple(target.command),
+            cwd=self.workspace.folder,
+            environment=trainer_environment(environment),
+            folder=self.folder / f"{started.run}.{started.attempt}",
+            deadline=target.limits.deadline,
+            startup=target.limits.startup,
+            stall=target.limits.stall,
+            log_bytes=target.limits.log_bytes,
+        )
+
+    async def _start(self, spec: RunSpec) -> None:
+        spawned = await self.trainer.start(spec)
+        await self.journal.record(
+            TrainerSpawned(
+                run=spec.run,
+                attempt=spec.attempt,
+                pid=spawned.pid,
+                start_time=spawned.start_time,
+                boot_id=spawned.boot_id,
+            )
+        )
+
+    def _progress(self, started: TrialStarted, watch: Watch | None) -> Callable[[Progress, int], Awaitable[None]]:
+        async def on_progress(progress: Progress, offset: int) -> None:
+            await self.journal.record(
+                TrialProgress(
+                    run=started.run,
+                    attempt=started.attempt,
+                    step=progress.step,
+                    offset=offset,
+                    fraction=progress.fraction,
+                    loss=progress.loss,
+                    tokens_per_second=progress.tokens_per_second,
+                    remaining=progress.remaining,
+                )
+            )
+            now = time.monotonic()
+            if watch is not None and started.role == "search" and now - self._watched >= 1.0:
+                self._watched = now
+                reason = await watch(started, progress)
+                if reason:
+                    await self.trainer.stop(reason)
+
+        return on_progress
+
+    async def _lost(self, started: TrialStarted, reason: str) -> None:
+        await self.journal.record(TrialLost(run=started.run, attempt=started.attempt, reason=reason))
+
+    async def _space(self) -> None:
+        """Wait, and say so, while the disk has no room for a run."""
+        said = False
+        while shutil.disk_usage(self.folder).free < SPACE_NEEDED:
+            if not said:
+                said = True
+                text = f"the disk of {self.folder} is full: the next run waits until there is room again"
+                await self.journal.record(Noted(severity="error", text=text))
+            await asyncio.sleep(SPACE_SECONDS)
+
+    async def _judge(self, started: TrialStarted, spec: RunSpec, outcome: Outcome) -> RunResult:
+        """The result of a run that ended: from the exit code and the final block, never from stderr."""
+        text = await asyncio.to_thread(read_log, spec.log)
+        tampered = self.workspace.verify_fixed(self.fixed)
+        if tampered:
+            await self.workspace.restore()
+        block: FinalBlock | None = None
+        status: Literal["ended", "crash", "invalid", "stopped"] = "ended"
+        reason = ""
+        if outcome.status == "stopped":
+            status, reason = "stopped", outcome.reason
+        elif outcome.status != "ended":
+            status = "crash"
+            reason = outcome.reason or failure_reason(outcome.exit_code, last_lines(text))
+        elif tampered:
+            status, reason = "invalid", tampered
+        else:
+            block = self._final(text, outcome)
+            if block.problem:
+                status, reason = "invalid", block.problem
+        values = block.values if block else {}
+        vram = values.get("peak_vram_mb") or None
+        return RunResult(
+            status=status,
+            reason=reason,
+            metric=block.metric if block and status == "ended" else None,
+            held_out=values.get(self.target.metric.held_out or "") if status == "ended" else None,
+            seconds=round(outcome.seconds, 3),
+            steps=int(values["num_steps"]) if "num_steps" in values else None,
+            tokens_per_second=_speed(values),
+            peak_memory_mb=vram or round(outcome.max_rss_mb, 1) or None,
+            curve=block.curve if block else [],
+            values=values,
+            log=text.encode(),
+            log_tail=last_lines(text) if status != "ended" else [],
+            attempt=started.attempt,
+        )
+
+    def _final(self, text: str, outcome: Outcome) -> FinalBlock:
+        budget = self.target.budget
+        in_seconds = budget is not None and budget.kind == "seconds"
+        least = LEAST_TRAINED * budget.value if budget is not None and in_seconds else None
+        metric = self.target.metric
+        return parse_final(text, metric.name, metric.pattern, min_training_seconds=least, seconds=outcome.seconds)
+
+
+def _spawned(event: TrainerSpawned | None) -> Spawned | None:
+    return None if event is None else Spawned(pid=event.pid, start_time=event.start_time, boot_id=event.boot_id)
+
+
+def _speed(values: dict[str, float]) -> float | None:
+    tokens, seconds = values.get("total_tokens_M"), values.get("training_seconds")
+    return round(tokens * 1e6 / seconds) if tokens and seconds else None
+
+
+def _described(proposal: Proposal) -> str:
+    if proposal.replicate is not None and not proposal.changes:
+        return f"trial {proposal.replicate} again"
+    return ", ".join(f"{name} = {value}" for name, value in proposal.changes.items())

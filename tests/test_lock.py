@@ -1,0 +1,102 @@
+"""One engine runs on a database: the lock tells who, and it ends with its holder."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from record_files import end, line, python
+
+from engine.errors import InputError
+from engine.record.lock import EngineLock, holder, lock_path
+
+HOLD = """
+import sys
+from pathlib import Path
+from engine.record.lock import EngineLock
+lock = EngineLock(Path(sys.argv[1]))
+lock.acquire("quiet-otter", "/run/control.sock")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+def test_a_second_engine_is_refused_and_told_who_runs(path: Path) -> None:
+    process = python(HOLD, path)
+    assert line(process) == "held"
+    with pytest.raises(InputError) as refused:
+        EngineLock(path).acquire("other", "")
+    assert f"session quiet-otter is running on this database (process {process.pid})" in str(refused.value)
+    assert "--db" in str(refused.value) and "`bilevel stop quiet-otter`" in str(refused.value)
+    found = holder(path)
+    assert found is not None
+    assert (found.pid, found.session, found.socket) == (process.pid, "quiet-otter", "/run/control.sock")
+    assert end(process) == 0
+    EngineLock(path).acquire("other", "")
+
+
+def test_a_killed_holder_holds_nothing_though_its_file_stays(path: Path) -> None:
+    process = python(HOLD, path)
+    assert line(process) == "held"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert lock_path(path).read_text() != ""
+    assert holder(path) is None
+    with EngineLock(path) as lock:
+        lock.acquire("next", "socket")
+        found = holder(path)
+        assert found is not None and (found.pid, found.session) == (os.getpid(), "next")
+    assert holder(path) is None
+
+
+def test_nobody_holds_a_database_that_never_had_an_engine(path: Path) -> None:
+    assert holder(path) is None
+    assert not lock_path(path).exists()
+
+
+def test_a_program_that_the_engine_started_does_not_keep_the_lock(path: Path) -> None:
+    lock = EngineLock(path)
+    lock.acquire("s", "")
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, close_fds=False
+    )
+    try:
+        lock.release()
+        assert holder(path) is None
+        EngineLock(path).acquire("next", "")
+    finally:
+        child.communicate()
+
+
+def test_viewers_that_ask_do_not_keep_an_engine_from_starting(path: Path) -> None:
+    EngineLock(path).acquire("first", "")
+    viewer = python(
+        "import sys, fcntl\n"
+        "file = open(sys.argv[1])\n"
+        "fcntl.flock(file, fcntl.LOCK_SH)\n"
+        "print('asking', flush=True)\n"
+        "sys.stdin.readline()\n",
+        lock_path(path),
+    )
+    assert line(viewer) == "asking"
+    assert holder(path) is None
+    assert viewer.stdin is not None
+    viewer.stdin.write("enough\n")
+    viewer.stdin.flush()
+    EngineLock(path).acquire("second", "")
+    viewer.communicate()
+
+
+def test_the_holder_may_write_itself_down_anew(path: Path) -> None:
+    with EngineLock(path) as lock:
+        lock.acquire("a session with a long name", "")
+        lock.acquire("s", "socket")
+        found = holder(path)
+        assert found is not None and (found.session, found.socket) == ("s", "socket")
