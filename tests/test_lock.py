@@ -39,7 +39,8 @@ def test_a_second_engine_is_refused_and_told_who_runs(path: Path) -> None:
     assert found is not None
     assert (found.pid, found.session, found.socket) == (process.pid, "quiet-otter", "/run/control.sock")
     assert end(process) == 0
-    EngineLock(path).acquire("other", "")
+    with EngineLock(path) as lock:
+        lock.acquire("other", "")
 
 
 def test_a_killed_holder_holds_nothing_though_its_file_stays(path: Path) -> None:
@@ -70,13 +71,13 @@ def test_a_program_that_the_engine_started_does_not_keep_the_lock(path: Path) ->
     try:
         lock.release()
         assert holder(path) is None
-        EngineLock(path).acquire("next", "")
     finally:
         child.communicate()
 
 
 def test_viewers_that_ask_do_not_keep_an_engine_from_starting(path: Path) -> None:
-    EngineLock(path).acquire("first", "")
+    with EngineLock(path) as lock:
+        lock.acquire("first", "")
     viewer = python(
         "import sys, fcntl\n"
         "file = open(sys.argv[1])\n"
@@ -90,7 +91,8 @@ def test_viewers_that_ask_do_not_keep_an_engine_from_starting(path: Path) -> Non
     assert viewer.stdin is not None
     viewer.stdin.write("enough\n")
     viewer.stdin.flush()
-    EngineLock(path).acquire("second", "")
+    with EngineLock(path) as lock:
+        lock.acquire("second", "")
     viewer.communicate()
 
 

@@ -227,8 +227,9 @@ from engine.search.parameters import space_to_json
 
 async def main():
     source = doing("while True: pass")
-    host = MechanismHost(source, session="s", space=space_to_json(SPACE), direction="minimize",
-    folder=Path(sys.argv[1])) await host.start()
+    space = space_to_json(SPACE)
+    host = MechanismHost(source, session="s", space=space, direction="minimize", folder=Path(sys.argv[1]))
+    await host.start()
     print(host.pid, flush=True)
     await host.call("advise", state(incumbent=None), {}, trial=1)
 

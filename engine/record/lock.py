@@ -22,13 +22,16 @@ PROBE_SECONDS = 0.5
 class Holder:
     """The engine that runs on a database: its process, session, control socket, and start (Unix seconds).
 
-    In the instant between taking the lock and writing itself down, an engine is known by pid 0 alone.
+    One that does not write itself down is known by pid 0 alone.
     """
 
     pid: int
     session: str
     socket: str
     started: float
+
+
+UNNAMED = Holder(0, "of an unknown name", "", 0.0)
 
 
 def lock_path(db_path: Path) -> Path:
@@ -61,6 +64,8 @@ class EngineLock:
             # The file stays: removing it would let two engines lock two files of one name.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
+            # Said to the system, since a program that is just being started may have a copy of the descriptor still.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -74,8 +79,8 @@ class EngineLock:
         deadline = time.monotonic() + PROBE_SECONDS
         while not _try(descriptor, fcntl.LOCK_EX):
             if time.monotonic() >= deadline:
-                found = _read(path)
                 os.close(descriptor)
+                found = holder(self.db_path) or UNNAMED
                 raise InputError(
                     f"session {found.session} is running on this database (process {found.pid}): "
                     f"use another with --db, or `bilevel stop {found.session}`"
@@ -99,9 +104,16 @@ def holder(db_path: Path) -> Holder | None:
         return None
     except OSError as error:
         raise BilevelError(f"the lock {path} cannot be opened: {error.strerror}") from error
+    deadline = time.monotonic() + PROBE_SECONDS
     try:
         # Shared, so that viewers who ask at the same time do not take each other for the engine.
-        return None if _try(descriptor, fcntl.LOCK_SH) else _read(path)
+        while not _try(descriptor, fcntl.LOCK_SH):
+            if found := _read(path):
+                return found
+            if time.monotonic() >= deadline:
+                return UNNAMED
+            time.sleep(0.01)
+        return None
     finally:
         os.close(descriptor)
 
@@ -114,12 +126,9 @@ def _try(descriptor: int, operation: int) -> bool:
     return True
 
 
-def _read(path: Path) -> Holder:
-    deadline = time.monotonic() + PROBE_SECONDS
-    while True:
-        try:
-            return Holder(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError):
-            if time.monotonic() >= deadline:
-                return Holder(0, "of an unknown name", "", 0.0)
-            time.sleep(0.01)
+def _read(path: Path) -> Holder | None:
+    """What the holder wrote down; None in the instant before it has."""
+    try:
+        return Holder(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -83,6 +83,7 @@ class Opened:
     session: Session
     journal: Journal
     runs: Runs
+    commands: Commands
 
 
 class Startup:
@@ -146,7 +147,7 @@ class Startup:
         )
         return target, workspace, model, fixed
 
-    # --- a session taken up again ---------------------------------------------------------------------------------------
+    # --- a session taken up again -------------------------------------------------------------------------------------
     async def _take_up(self, journal: Journal) -> tuple[Target, Workspace, Model, dict[str, str]]:
         view = journal.view
         with Reader(self.db) as reader:
@@ -194,7 +195,7 @@ class Startup:
             for trial in view.history
         )
 
-    # --- parts ----------------------------------------------------------------------------------------------------------
+    # --- parts --------------------------------------------------------------------------------------------------------
     def _model(self, settings: Settings) -> Model:
         if not settings.model.startswith("replay:"):
             return model_from_settings(settings, self.environ)
@@ -266,7 +267,7 @@ class Startup:
         server = ControlServer(socket, commands.handle)
         await server.start()
         self.stack.push_async_callback(server.close)
-        return Opened(session, journal, runs)
+        return Opened(session, journal, runs, commands)
 
 
 def keep_secrets() -> None:

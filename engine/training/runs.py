@@ -342,7 +342,8 @@ class Runs:
             status, reason = "stopped", outcome.reason
         elif outcome.status != "ended":
             status = "crash"
-            reason = outcome.reason or failure_reason(outcome.exit_code, last_lines(text))
+            failed = outcome.why == "exit" and (outcome.exit_code or 0) > 0
+            reason = failure_reason(outcome.exit_code, last_lines(text)) if failed else outcome.reason
         elif tampered:
             status, reason = "invalid", tampered
         else:

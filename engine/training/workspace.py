@@ -97,7 +97,12 @@ class Workspace:
         await self._place(await self.searched_source(commit))
 
     async def keep(self, commit: str) -> None:
-        """Make a commit the tip: a trial that became the incumbent, or an earlier one that is it again."""
+        """Make a commit the tip, and the folder as it: a new incumbent, or an earlier one that is it again.
+
+        For the tip itself nothing happens: a run that an earlier engine started may still be reading the folder.
+        """
+        if commit == self.tip:
+            return
         await self._git.run("reset", "-q", "--hard", _checked(commit))
         self.tip = commit
 
