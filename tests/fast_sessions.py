@@ -128,15 +128,16 @@ def events(db: Path, session: str = "s1", *kinds: str) -> list[Any]:
 
 def start_engine(db: Path, what: dict[str, Any], script: str = "-m engine", **environ: str) -> subprocess.Popen[bytes]:
     """An engine as a process of its own, as the launcher starts it."""
-    process = subprocess.Popen(
-        [sys.executable, *script.split(), "--db", str(db)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=(db.parent / "engine.log").open("ab"),
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, **environ},
-        start_new_session=True,
-    )
+    with (db.parent / "engine.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, *script.split(), "--db", str(db)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            cwd=Path(__file__).parents[1],
+            env={**os.environ, **environ},
+            start_new_session=True,
+        )
     assert process.stdin is not None
     process.stdin.write(json.dumps(what).encode())
     process.stdin.close()

@@ -1,4 +1,4 @@
-"""The writer when things go wrong: killed, no room, locked out, a long reader, cancelled. What it said it wrote stays."""
+"""The writer when things go wrong: killed, no room, locked out, a long reader, cancelled. What it confirmed stays."""
 
 import asyncio
 import contextlib

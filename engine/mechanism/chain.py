@@ -1,45 +1,21 @@
-"""The chain: the active mechanisms in order of injection, each hook asked in one place, and what they did recorded.
+"""The chain: each hook of the active mechanisms is asked in one place here, in order of injection.
 
-`acted` is recorded only when a decision came out differently from what the engine would have done alone. A mechanism
-that fails is recorded and passed over; three failures in a row take it out; ten trials without an act retire it as
-inert. What a hook answers is checked against the space and the history here, as if a stranger had said it.
+`acted` is recorded only when a decision came out differently from what the engine would have done alone. What a hook
+answers is checked against the space and the history, as if a stranger had said it: what does not fit is recorded as
+refused, and the mechanism is told the reason at its next call.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import NormalDist
 from typing import Any, Protocol
 
-from engine.mechanism.client import MechanismError, MechanismHost
-from engine.mechanism.telling import incumbent_after, state_told, trial_told
-from engine.record.events import (
-    Event,
-    MechanismActed,
-    MechanismCalls,
-    MechanismDeactivated,
-    MechanismFailed,
-    ProposalRefused,
-    TrialStarted,
-)
-from engine.record.view import Mechanism, View
+from engine.mechanism.members import Member, Members
+from engine.mechanism.telling import trial_told
+from engine.record.events import TrialStarted
 from engine.search.parameters import Config
 from engine.search.proposals import Proposal, Reviewed, Steering, proposal_from
 from engine.search.trials import Trial
-
-log = logging.getLogger(__name__)
-FAILURES = 3
-"""Failures in a row after which a mechanism is taken out."""
-INERT_AFTER = 10
-"""Trials after activation within which a mechanism must have acted."""
-
-
-class Recorder(Protocol):
-    """The part of the journal that is needed here."""
-
-    view: View
-
-    async def record(self, *events: Event) -> None:
-        """Return once the events are on disk and in the view."""
 
 
 class Progress(Protocol):
@@ -58,54 +34,9 @@ class Progress(Protocol):
     def tokens_per_second(self) -> float | None: ...
 
 
-@dataclass
-class Member:
-    """An active mechanism with its host, and what was called since the last trial."""
+class Chain(Members):
+    """The hooks, in the order in which a trial asks them."""
 
-    known: Mechanism
-    host: MechanismHost
-    calls: dict[str, int] = field(default_factory=dict)
-    failures: int = 0
-
-
-class Chain:
-    """The active mechanisms. `open_host` gives the host of a mechanism, not started yet."""
-
-    def __init__(self, journal: Recorder, open_host: Callable[[Mechanism], Awaitable[MechanismHost]]) -> None:
-        self.journal = journal
-        self._open_host = open_host
-        self._members: dict[str, Member] = {}
-        self._said: set[tuple[str, int, str]] = set()
-
-    # --- membership ---------------------------------------------------------------------------------------------------
-    async def sync(self) -> None:
-        """Bring the hosts in line with the view: start those that became active, end those that no longer are."""
-        view = self.journal.view
-        for digest in [digest for digest in self._members if digest not in view.active]:
-            await self._members.pop(digest).host.close()
-        for digest in [digest for digest in view.active if digest not in self._members]:
-            await self._start(view.mechanisms[digest])
-
-    async def _start(self, mechanism: Mechanism) -> None:
-        member = Member(mechanism, await self._open_host(mechanism))
-        self._members[mechanism.hash] = member
-        try:
-            await member.host.start()
-            for trial in list(self.journal.view.history):
-                told = trial_told(self.journal.view, trial)
-                await member.host.observe(told, incumbent_after(self.journal.view, trial.number))
-        except MechanismError as error:
-            await self._failed(member, "observe", self.journal.view.completed, error)
-
-    async def close(self) -> None:
-        """End every host."""
-        while self._members:
-            await self._members.popitem()[1].host.close()
-
-    def _active(self) -> list[Member]:
-        return [self._members[digest] for digest in self.journal.view.active if digest in self._members]
-
-    # --- the hooks, in the order of a trial ---------------------------------------------------------------------------
     async def suggest(self, number: int) -> Proposal | None:
         """A valid suggestion for this trial, through the others' reviews. Stated gains compete by expected improvement
         (Jones et al. 1998); the rest take turns with the winner of these."""
@@ -218,83 +149,7 @@ class Chain:
                 return f"{member.known.name}: {reason}"
         return None
 
-    async def observe(self, trial: Trial) -> None:
-        """Tell every mechanism of a completed trial, record what was called for it, retire what is inert."""
-        view = self.journal.view
-        for member in self._active():
-            try:
-                await member.host.observe(trial_told(view, trial), view.history.incumbent)
-            except MechanismError as error:
-                await self._failed(member, "observe", trial.number, error)
-        calls = {member.known.hash: member.calls for member in self._active() if member.calls}
-        if calls:
-            await self.journal.record(MechanismCalls(trial=trial.number, calls=calls))
-        for member in self._active():
-            member.calls = {}
-            mechanism = view.mechanisms[member.known.hash]
-            since = trial.number - (mechanism.activated or 0)
-            if since >= INERT_AFTER and not mechanism.acted:
-                await self._take_out(member, trial.number, "retired", f"inert: it did not act in {since} trials")
-
-    # --- parts --------------------------------------------------------------------------------------------------------
-    async def _call(self, member: Member, hook: str, number: int, **args: Any) -> Any:
-        """What a hook answers; None when it has no opinion, or failed."""
-        hello = member.host.hello
-        if hello is not None and hook not in hello.hooks:
-            return None
-        member.calls[hook] = member.calls.get(hook, 0) + 1
-        state = state_told(self.journal.view, member.known.name)
-        try:
-            answer = await member.host.call(hook, state, args, number, member.calls[hook])
-        except MechanismError as error:
-            await self._failed(member, hook, number, error)
-            return None
-        member.failures = 0
-        return answer
-
-    async def _failed(self, member: Member, hook: str, number: int, error: MechanismError) -> None:
-        member.failures += 1
-        await self.journal.record(
-            MechanismFailed(
-                hash=member.known.hash,
-                name=member.known.name,
-                trial=number,
-                hook=hook,
-                error=f"{error.kind}: {error}",
-                consecutive=member.failures,
-            )
-        )
-        if member.failures >= FAILURES:
-            await self._take_out(member, number, "reverted", f"{FAILURES} failures in a row, the last: {error}")
-
-    async def _take_out(self, member: Member, number: int, status: Any, reason: str) -> None:
-        """Out of the chain by the engine's decision; an elder that it replaced comes back at the next boundary."""
-        view = self.journal.view
-        if member.known.hash in view.active:
-            await self.journal.record(deactivated(view, member.known.hash, number, status, "engine", reason))
-        self._members.pop(member.known.hash, None)
-        await member.host.close()
-
-    async def _acted(self, member: Member, number: int, hook: str, before: Any, after: Any, why: str = "") -> None:
-        moment = (member.known.hash, number, f"{hook}:{after}")
-        if moment in self._said:  # the same act, when the model is asked again for the same trial
-            return
-        self._said.add(moment)
-        await self.journal.record(
-            MechanismActed(
-                hash=member.known.hash,
-                name=member.known.name,
-                trial=number,
-                hook=hook,
-                why=why,
-                before=before,
-                after=after,
-            )
-        )
-
-    async def _refused(self, member: Member, number: int, what: dict[str, Any], reason: str) -> None:
-        await self.journal.record(ProposalRefused(trial=number, by=member.known.name, proposal=what, reason=reason))
-
+    # --- answers held against the search ------------------------------------------------------------------------------
     async def _suggestion(self, member: Member, number: int, answer: dict[str, Any]) -> Proposal | None:
         view = self.journal.view
         prediction: dict[str, float] = {key: float(answer[key]) for key in ("gain", "sd") if key in answer}
@@ -360,22 +215,10 @@ class Chain:
         return asked(before) != asked(after)
 
 
-def deactivated(view: View, digest: str, number: int, status: Any, by: str, reason: str) -> MechanismDeactivated:
-    """The event that takes a mechanism out; the elder that it replaced comes back when it is reverted."""
-    mechanism = view.mechanisms[digest]
-    elder = mechanism.replaces if status == "reverted" else None
-    restored = elder if elder in view.mechanisms and elder not in view.active else None
-    return MechanismDeactivated(
-        hash=digest, name=mechanism.name, trial=number, status=status, by=by, reason=reason, restored=restored
-    )
-
-
 def expected_improvement(gain: float, sd: float) -> float:
     """The expectation of max(0, X) for X normal with mean `gain` and deviation `sd` >= 0."""
     if sd <= 0:
         return max(gain, 0.0)
-    from statistics import NormalDist
-
     z = gain / sd
     standard = NormalDist()
     return gain * standard.cdf(z) + sd * standard.pdf(z)

@@ -31,7 +31,7 @@ class Holder:
     started: float
 
 
-UNNAMED = Holder(0, "of an unknown name", "", 0.0)
+UNNAMED = Holder(0, "", "", 0.0)
 
 
 def lock_path(db_path: Path) -> Path:
@@ -80,11 +80,7 @@ class EngineLock:
         while not _try(descriptor, fcntl.LOCK_EX):
             if time.monotonic() >= deadline:
                 os.close(descriptor)
-                found = holder(self.db_path) or UNNAMED
-                raise InputError(
-                    f"session {found.session} is running on this database (process {found.pid}): "
-                    f"use another with --db, or `bilevel stop {found.session}`"
-                )
+                raise InputError(_refusal(holder(self.db_path)))
             time.sleep(0.01)
         return descriptor
 
@@ -116,6 +112,15 @@ def holder(db_path: Path) -> Holder | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _refusal(found: Holder | None) -> str:
+    if not found or not found.pid:
+        return "another engine is running on this database: use another with --db"
+    return (
+        f"session {found.session} is running on this database (process {found.pid}): "
+        f"use another with --db, or `bilevel stop {found.session}`"
+    )
 
 
 def _try(descriptor: int, operation: int) -> bool:

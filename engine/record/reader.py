@@ -6,6 +6,7 @@ types alone, and starts quickly. It follows nothing by itself: `data_version` te
 """
 
 import sqlite3
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ class Reader:
         check_file(self.path)
         try:
             self._connection = self._open("ro")
+        except UnicodeDecodeError as error:
+            raise translate(error, self.path) from error
         except sqlite3.Error as error:
             if not error_name(error).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
                 raise translate(error, self.path) from error
@@ -89,7 +92,7 @@ class Reader:
         )
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             connection.close()
             raise
         return connection
@@ -103,7 +106,7 @@ class Reader:
             ) from error
         try:
             return self._open("ro&immutable=1")
-        except sqlite3.Error as second:
+        except (sqlite3.Error, UnicodeDecodeError) as second:
             raise translate(second, self.path) from second
 
     def close(self) -> None:
@@ -176,12 +179,12 @@ class Reader:
 
     def event_hash(self, session: str, seq: int) -> str | None:
         """The chained hash of one event in hex; None if there is no such event."""
-        rows = self._rows("SELECT hash FROM events WHERE session = ? AND seq = ?", session, seq)
-        return rows[0][0].hex() if rows else None
+        rows = self._rows("SELECT lower(hex(hash)) FROM events WHERE session = ? AND seq = ?", session, seq)
+        return rows[0][0] if rows else None
 
     def identity(self) -> str:
-        """What tells this record from every other; a backup has its original's."""
-        return str(self._rows("SELECT id FROM identity")[0][0])
+        """What tells this record from every other; a backup has its original's. Empty where it is damaged."""
+        return "".join(str(row[0]) for row in self._rows("SELECT id FROM identity"))
 
     def data_version(self) -> int:
         """A number that changes when somebody else has written. Costs a few microseconds."""
@@ -217,7 +220,7 @@ class Reader:
                     raise RecordBroken(f"the record {self.path} is damaged: event {expected} of {session} is missing")
                 try:
                     digest = chain_hash(digest, session, seq, time, kind, schema, body)
-                except (AttributeError, TypeError, ValueError):
+                except (AttributeError, TypeError, ValueError, struct.error):
                     digest = b""  # A column of another type than was written: damage as well.
                 if digest != stored:
                     raise RecordBroken(
@@ -236,7 +239,7 @@ class Reader:
     def _rows(self, query: str, *values: Any) -> list[Any]:
         try:
             return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise translate(error, self.path) from error
 
 

@@ -129,8 +129,13 @@ def is_busy(error: sqlite3.Error) -> bool:
     return error_name(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
-def translate(error: sqlite3.Error, path: Path) -> RecordError:
-    """The record's own error, with a sentence for a person, for what SQLite raised on this file."""
+def translate(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> RecordError:
+    """The record's own error, with a sentence for a person, for what was raised by SQLite on this file.
+
+    A UnicodeDecodeError comes from a message of SQLite's that quotes a damaged schema.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return RecordBroken(f"the record {path} is damaged: its schema cannot be read")
     name = error_name(error)
     if is_busy(error):
         return RecordLocked(f"another process holds the record {path} locked: close what else writes to it")
@@ -138,7 +143,12 @@ def translate(error: sqlite3.Error, path: Path) -> RecordError:
         return DiskFull(f"the disk is full: the record {path} could not be written; nothing recorded is lost")
     if name.startswith("SQLITE_IOERR"):
         return DiskFull(f"the disk failed or is full ({name}): the record {path} could not be written")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    # The statements are fixed, so one that SQLite does not understand met a damaged schema.
+    if (
+        name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+        or name == "SQLITE_ERROR"
+        or "decode to UTF-8" in str(error)
+    ):
         return RecordBroken(f"the record {path} is damaged: {error}")
     if name.startswith("SQLITE_CONSTRAINT"):
         found = re.search(r"index '(\w+)'|failed: ([\w.]+)$", str(error))
@@ -154,7 +164,7 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise translate(error, path) from error
     if application != APPLICATION_ID:
         raise NotARecord(f"{path} is a database of another program: name another file with --db")
@@ -210,10 +220,13 @@ def prepare(path: Path) -> tuple[Path, str]:
         try:
             check_identity(connection, path)
             _migrate(connection)
-            return path, str(connection.execute("SELECT id FROM identity").fetchone()[0])
+            row = connection.execute("SELECT id FROM identity").fetchone()
+            if row is None:
+                raise RecordBroken(f"the record {path} is damaged: its identity is missing")
+            return path, str(row[0])
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise translate(error, path) from error
     except OSError as error:
         raise RecordError(f"the record {path} cannot be created: {error.strerror}") from error

@@ -137,7 +137,7 @@ class History:
         verdict = "better" if gain > width else "worse" if gain < -width else "tie"
         gain, width = self._gain(metric, self.incumbent)
         if replicate is None:
-            return Judgement(verdict, gain > 0, None, gain > width > 0)
+            return Judgement(verdict, gain > 0, None, self.noise is not None and gain > width)
         leader = self._leader_after(replicate, metric)
         return Judgement(verdict, leader == replicate, leader, False)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.control import Answer, Command
-from engine.mechanism.chain import deactivated
+from engine.mechanism.members import deactivated
 from engine.record.events import (
     CommandApplied,
     CommandRefused,

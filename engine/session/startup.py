@@ -129,9 +129,10 @@ class Startup:
             initial=settings.initial or None,
         )
         self._asker(model, settings, journal, View())  # refuses a budget in money without prices
-        if self.places.folder.exists():
-            shutil.rmtree(self.places.folder)  # a creation that was cut short, before its first event
-        workspace = await Workspace.create(self.places.folder / "workspace", target)
+        place = self.places.folder / "workspace"
+        if place.exists():
+            shutil.rmtree(place)  # of a creation that was cut short before its first event
+        workspace = await Workspace.create(place, target)
         fixed = workspace.hashes()
         await journal.record(
             SessionCreated(

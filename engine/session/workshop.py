@@ -10,9 +10,9 @@ import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
-from engine.mechanism.chain import deactivated
 from engine.mechanism.client import MechanismHost
 from engine.mechanism.contract import INTERFACE
+from engine.mechanism.members import deactivated
 from engine.mechanism.trust import may_run_unattended, shipped_sources
 from engine.mechanism.validation import validate
 from engine.record.events import InjectionDecided, InjectionWaiting, MechanismValidated, MechanismWritten

@@ -22,7 +22,7 @@ PROPOSE = (6000, 600)
 STRATEGY = (4500, 400)
 """The same for Level 1.5."""
 RESEARCH = (36000, 6000)
-"""The same for a research of Level 2: four calls with the loop's source and the active modules, and a module written."""
+"""The same for a research of Level 2: four calls with the loop's source, and a module written."""
 ASKED_AGAIN = 1.15
 """Answers that do not fit are asked for again, and blocked proposals too."""
 

@@ -147,7 +147,7 @@ def _last_line(log: Path) -> str:
 
 
 def check_target(settings: Settings) -> "Target":
-    """The target that these settings name, with its profile and budget. Raises InputError for what must be corrected."""
+    """The target that these settings name, with profile and budget. Raises InputError for what must be corrected."""
     from engine.training.target import load_target
 
     return load_target(

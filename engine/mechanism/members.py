@@ -1,0 +1,169 @@
+"""The members of the chain: the hosts of the active mechanisms, their calls, their failures, and what they did.
+
+A mechanism that fails is recorded and passed over; three failures in a row take it out; ten trials without an act
+retire it as inert. Which hook is asked when, and what its answer changes, stands in chain.py.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engine.mechanism.client import MechanismError, MechanismHost
+from engine.mechanism.telling import incumbent_after, state_told, trial_told
+from engine.record.events import (
+    Event,
+    MechanismActed,
+    MechanismCalls,
+    MechanismDeactivated,
+    MechanismFailed,
+    ProposalRefused,
+)
+from engine.record.view import Mechanism, View
+from engine.search.trials import Trial
+
+FAILURES = 3
+"""Failures in a row after which a mechanism is taken out."""
+INERT_AFTER = 10
+"""Trials after activation within which a mechanism must have acted."""
+
+
+class Recorder(Protocol):
+    """The part of the journal that is needed here."""
+
+    view: View
+
+    async def record(self, *events: Event) -> None:
+        """Return once the events are on disk and in the view."""
+
+
+@dataclass
+class Member:
+    """An active mechanism with its host, and what was called since the last trial."""
+
+    known: Mechanism
+    host: MechanismHost
+    calls: dict[str, int] = field(default_factory=dict)
+    failures: int = 0
+
+
+class Members:
+    """The active mechanisms in order of injection. `open_host` gives the host of a mechanism, not started yet."""
+
+    def __init__(self, journal: Recorder, open_host: Callable[[Mechanism], Awaitable[MechanismHost]]) -> None:
+        self.journal = journal
+        self._open_host = open_host
+        self._members: dict[str, Member] = {}
+        self._said: set[tuple[str, int, str]] = set()
+
+    async def sync(self) -> None:
+        """Bring the hosts in line with the view: start those that became active, end those that no longer are."""
+        view = self.journal.view
+        for digest in [digest for digest in self._members if digest not in view.active]:
+            await self._members.pop(digest).host.close()
+        for digest in [digest for digest in view.active if digest not in self._members]:
+            await self._start(view.mechanisms[digest])
+
+    async def _start(self, mechanism: Mechanism) -> None:
+        member = Member(mechanism, await self._open_host(mechanism))
+        self._members[mechanism.hash] = member
+        try:
+            await member.host.start()
+            for trial in list(self.journal.view.history):
+                told = trial_told(self.journal.view, trial)
+                await member.host.observe(told, incumbent_after(self.journal.view, trial.number))
+        except MechanismError as error:
+            await self._failed(member, "observe", self.journal.view.completed, error)
+
+    async def close(self) -> None:
+        """End every host."""
+        while self._members:
+            await self._members.popitem()[1].host.close()
+
+    def _active(self) -> list[Member]:
+        return [self._members[digest] for digest in self.journal.view.active if digest in self._members]
+
+    async def observe(self, trial: Trial) -> None:
+        """Tell every mechanism of a completed trial, record what was called for it, retire what is inert."""
+        view = self.journal.view
+        for member in self._active():
+            try:
+                await member.host.observe(trial_told(view, trial), view.history.incumbent)
+            except MechanismError as error:
+                await self._failed(member, "observe", trial.number, error)
+        calls = {member.known.hash: member.calls for member in self._active() if member.calls}
+        if calls:
+            await self.journal.record(MechanismCalls(trial=trial.number, calls=calls))
+        for member in self._active():
+            member.calls = {}
+            mechanism = view.mechanisms[member.known.hash]
+            since = trial.number - (mechanism.activated or 0)
+            if since >= INERT_AFTER and not mechanism.acted:
+                await self._take_out(member, trial.number, "retired", f"inert: it did not act in {since} trials")
+
+    async def _call(self, member: Member, hook: str, number: int, **args: Any) -> Any:
+        """What a hook answers; None when it has no opinion, or failed."""
+        hello = member.host.hello
+        if hello is not None and hook not in hello.hooks:
+            return None
+        member.calls[hook] = member.calls.get(hook, 0) + 1
+        state = state_told(self.journal.view, member.known.name)
+        try:
+            answer = await member.host.call(hook, state, args, number, member.calls[hook])
+        except MechanismError as error:
+            await self._failed(member, hook, number, error)
+            return None
+        member.failures = 0
+        return answer
+
+    async def _failed(self, member: Member, hook: str, number: int, error: MechanismError) -> None:
+        member.failures += 1
+        await self.journal.record(
+            MechanismFailed(
+                hash=member.known.hash,
+                name=member.known.name,
+                trial=number,
+                hook=hook,
+                error=f"{error.kind}: {error}",
+                consecutive=member.failures,
+            )
+        )
+        if member.failures >= FAILURES:
+            await self._take_out(member, number, "reverted", f"{FAILURES} failures in a row, the last: {error}")
+
+    async def _take_out(self, member: Member, number: int, status: Any, reason: str) -> None:
+        """Out of the chain by the engine's decision; an elder that it replaced comes back at the next boundary."""
+        view = self.journal.view
+        if member.known.hash in view.active:
+            await self.journal.record(deactivated(view, member.known.hash, number, status, "engine", reason))
+        self._members.pop(member.known.hash, None)
+        await member.host.close()
+
+    async def _acted(self, member: Member, number: int, hook: str, before: Any, after: Any, why: str = "") -> None:
+        moment = (member.known.hash, number, f"{hook}:{after}")
+        if moment in self._said:  # the same act, when the model is asked again for the same trial
+            return
+        self._said.add(moment)
+        await self.journal.record(
+            MechanismActed(
+                hash=member.known.hash,
+                name=member.known.name,
+                trial=number,
+                hook=hook,
+                why=why,
+                before=before,
+                after=after,
+            )
+        )
+
+    async def _refused(self, member: Member, number: int, what: dict[str, Any], reason: str) -> None:
+        await self.journal.record(ProposalRefused(trial=number, by=member.known.name, proposal=what, reason=reason))
+
+
+def deactivated(view: View, digest: str, number: int, status: Any, by: str, reason: str) -> MechanismDeactivated:
+    """The event that takes a mechanism out; the elder that it replaced comes back when it is reverted."""
+    mechanism = view.mechanisms[digest]
+    elder = mechanism.replaces if status == "reverted" else None
+    restored = elder if elder in view.mechanisms and elder not in view.active else None
+    return MechanismDeactivated(
+        hash=digest, name=mechanism.name, trial=number, status=status, by=by, reason=reason, restored=restored
+    )

@@ -1,0 +1,235 @@
+"""Commands that look at a session and change nothing."""
+
+import json
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from engine.errors import InputError
+from engine.record.view import View
+from tui.subcommand import (
+    Subcommand,
+    chosen_view,
+    database,
+    json_argument,
+    open_record,
+    session_argument,
+    view_of,
+)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def _session_and_json(parser: ArgumentParser) -> None:
+    session_argument(parser)
+    json_argument(parser)
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+def status(args: Namespace) -> int:
+    """Whether the session's engine lives, how far it is, and what waits for a person."""
+    view = chosen_view(args)
+    told = _status(args, view)
+    if args.json:
+        _print_json(told)
+        return 0
+    for line in _status_lines(view, told):
+        print(line)
+    return 0
+
+
+def _status(args: Namespace, view: View) -> dict[str, Any]:
+    from engine.record.summary import cost
+
+    alive, trouble = _alive(args, view.session)
+    best, waiting = view.history.best, view.waiting
+    running = view.running.started if view.running else None
+    return {
+        "session": view.session,
+        "alive": alive,
+        "status": view.status,
+        "reason": view.status_reason,
+        "phase": view.phase,
+        "trials": {"done": view.completed, "of": view.settings.trials},
+        "running": None if running is None else {"run": running.run, "changes": running.changes},
+        "best": None if best is None else {"trial": best.number, "metric": best.metric},
+        "tokens": {"in": view.tokens_in, "out": view.tokens_out},
+        "cost": cost(view),
+        "waits": None if waiting is None else {"name": waiting.name, "hash": waiting.hash, "deadline": waiting.deadline},
+        "trouble": trouble,
+    }
+
+
+def _alive(args: Namespace, session: str) -> tuple[bool, str | None]:
+    """Whether the lock is held for this session and its socket answers; and what troubles the engine, if anything."""
+    from engine.control import send
+    from engine.record.lock import holder
+
+    found = holder(database(args))
+    if found is None or found.session != session:
+        return False, None
+    try:
+        answer = send(found.socket, "ping", timeout=2.0, session=session)
+        trouble = json.loads(answer.detail).get("trouble")
+    except InputError as error:
+        return False, f"its process {found.pid} holds the lock, but {error}"
+    except (ValueError, AttributeError):
+        return True, None
+    return True, trouble
+
+
+def _status_lines(view: View, told: dict[str, Any]) -> list[str]:
+    from engine.record.summary import model_line, number
+    from tui.plain import clean, progress_line
+
+    state = told["status"] if told["alive"] or told["status"] in ("finished", "failed") else "interrupted"
+    why = f" ({clean(told['reason'])})" if told["reason"] else ""
+    lines = [f"session  {view.session}: {state}{why}", f"model    {model_line(view)}"]
+    lines.append(f"trials   {view.completed} of {view.settings.trials}, {view.phase}")
+    best = view.history.best
+    if best is not None:
+        lines.append(f"best     trial {best.number}: {number(best.metric)}")
+    if told["cost"] is not None:
+        lines.append(f"cost     {told['cost']:.4f}")
+    if told["alive"]:
+        lines.append(f"now      {progress_line(view, time.time())}")
+    elif state == "interrupted":
+        lines.append(f"now      no engine runs: `bilevel resume {view.session}` takes it up again")
+    if view.waiting is not None:
+        lines.append(f"waits    {clean(view.waiting.name, 60)} ({view.waiting.hash[:12]}): bilevel approve or veto")
+    if told["trouble"]:
+        lines.append(f"trouble  {clean(told['trouble'], 300)}")
+    return lines
+
+
+# --- show, sessions ---------------------------------------------------------------------------------------------------
+def show(args: Namespace) -> int:
+    """The summary of a session, for a person or as JSON."""
+    from engine.record.summary import show_json, summary_lines
+
+    view = chosen_view(args)
+    if args.json:
+        _print_json(show_json(view))
+    else:
+        print("\n".join(summary_lines(view)))
+    return 0
+
+
+def sessions(args: Namespace) -> int:
+    """All sessions of the record, the newest first."""
+    from engine.record.lock import holder
+
+    with open_record(args) as reader:
+        running = holder(database(args))
+        found = [(row, view_of(reader, row.id)) for row in reader.sessions()]
+    told = [_listed(view, row.created, running is not None and running.session == row.id) for row, view in found]
+    if args.json:
+        _print_json(told)
+        return 0
+    if not told:
+        print("no session yet: start one with `bilevel run`")
+        return 0
+    width = max(len(entry["session"]) for entry in told)
+    print(f"{'SESSION':<{width}}  {'STATE':<11} {'TRIALS':>7}  {'BEST':>9}  {'BEGAN':<16}  MODEL")
+    for entry in told:
+        best = "-" if entry["best"] is None else f"{entry['best']:.4f}"
+        began = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["created"]))
+        trials = f"{entry['trials']}/{entry['of']}"
+        model = entry["model"] + (" (stand-in)" if entry["stand_in"] else "")
+        print(f"{entry['session']:<{width}}  {entry['state']:<11} {trials:>7}  {best:>9}  {began:<16}  {model}")
+    return 0
+
+
+def _listed(view: View, created: float, alive: bool) -> dict[str, Any]:
+    best = view.history.best
+    ended = view.status in ("finished", "failed")
+    return {
+        "session": view.session,
+        "state": view.status if alive or ended else "interrupted",
+        "trials": view.completed,
+        "of": view.settings.trials,
+        "best": best.metric if best else None,
+        "created": created,
+        "target": view.target.get("name", ""),
+        "profile": view.settings.profile,
+        "model": view.model,
+        "stand_in": view.stand_in,
+        "parent": view.settings.parent,
+    }
+
+
+# --- tail -------------------------------------------------------------------------------------------------------------
+def _tail_arguments(parser: ArgumentParser) -> None:
+    session_argument(parser)
+    parser.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="the last N lines (20)")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until the session ends")
+    parser.add_argument("--json", action="store_true", help="events, one JSON object a line")
+
+
+def tail(args: Namespace) -> int:
+    """The last lines of a session, and with -f those that come."""
+    from collections import deque
+
+    from tui.follow import engine_gone
+    from tui.plain import Narrator
+
+    if args.lines < 0:
+        raise InputError(f"--lines is {args.lines}: give a number from 0 up")
+    narrator = Narrator()
+    with open_record(args) as reader:
+        session = reader.resolve(args.session)
+        lines: deque[str] = deque(maxlen=args.lines)
+        while True:
+            gone = not args.follow or engine_gone(database(args), session)
+            version = reader.data_version()
+            for row in reader.events(session, after=narrator.view.seq):
+                told = narrator.tell(row.seq, row.time, row.event)
+                if args.json:
+                    told = event_line(row.seq, row.time, row.body)
+                lines.extend([told] if told else [])
+            for line in lines:
+                print(line)
+            sys.stdout.flush()
+            lines = deque()
+            if gone or narrator.view.status in ("finished", "failed"):
+                return 0
+            while reader.data_version() == version and not engine_gone(database(args), session):
+                time.sleep(0.25)
+
+
+def event_line(seq: int, when: float, body: str) -> str:
+    """An event as one line of JSON, with its number and its Unix time."""
+    return json.dumps({"seq": seq, "time": when, **json.loads(body)}, ensure_ascii=False)
+
+
+# --- diff -------------------------------------------------------------------------------------------------------------
+def diff(args: Namespace) -> int:
+    """The best script against the baseline's, as a unified difference."""
+    from engine.record.summary import changes_from
+    from engine.tools.scripts import ScriptGone, baseline_to_best
+
+    view = chosen_view(args)
+    best, baseline = view.history.best, view.baseline
+    if best is None or baseline is None:
+        raise InputError(f"session {view.session} has no valid trial yet")
+    if best.number == 0:
+        print("the best is the baseline: no trial was better", file=sys.stderr)
+        return 0
+    try:
+        sys.stdout.write(baseline_to_best(database(args), view))
+    except ScriptGone as error:
+        print(f"{error}; the changes as recorded:", file=sys.stderr)
+        print(changes_from(best.config, baseline.config).replace(", ", "\n"))
+    return 0
+
+
+COMMANDS = (
+    Subcommand("status", "Whether a session runs, and how far it is.", "bilevel status --json", status, _session_and_json),
+    Subcommand("tail", "The last lines of a session.", "bilevel tail last -n 50 -f", tail, _tail_arguments),
+    Subcommand("sessions", "All sessions of the database.", "bilevel sessions", sessions, json_argument),
+    Subcommand("show", "What a session came to.", "bilevel show --json last", show, _session_and_json),
+    Subcommand("diff", "The best script against the baseline.", "bilevel diff last", diff, session_argument),
+)

@@ -1,0 +1,207 @@
+"""Commands that start a session, come back to it, and take it further."""
+
+import signal
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import InputError
+from tui.subcommand import Subcommand, chosen_view, database, open_record, session_argument, view_of
+
+INTERRUPTED = 130
+
+
+def _start(db: Path, plan: dict[str, Any]) -> str:
+    from engine.tools.launch import start_engine
+    from tui.waiting import Waiting
+
+    with Waiting("the engine starts"):
+        return start_engine(db, plan).session
+
+
+def _new_name(db: Path) -> str:
+    from engine.record.reader import Reader
+    from engine.tools.names import new_session_name
+
+    taken: list[str] = []
+    if db.exists():
+        with Reader(db) as reader:
+            taken = [session.id for session in reader.sessions()]
+    return new_session_name(taken)
+
+
+def _accompany(args: Namespace, session: str, *, from_start: bool) -> int:
+    """After the start: leave the session alone (--detach), watch it, or (--headless) end with it."""
+    if getattr(args, "detach", False):
+        print(f"session {session} runs on its own; come back with: bilevel attach {session}")
+        return 0
+    if getattr(args, "headless", False):
+        return _headless(database(args), session, from_start)
+    return _attached(database(args), session, from_start)
+
+
+def _attached(db: Path, session: str, from_start: bool) -> int:
+    from tui.follow import follow
+
+    try:
+        return follow(db, session, from_start=from_start)
+    except KeyboardInterrupt:
+        print(f"\ndetached: session {session} goes on; come back with: bilevel attach {session}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _headless(db: Path, session: str, from_start: bool) -> int:
+    """In the foreground: an interrupt or SIGTERM ends the session, the loss of the terminal does not."""
+    from engine.control import send
+    from engine.record.lock import holder
+    from tui.follow import follow
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return follow(db, session, from_start=from_start)
+    except KeyboardInterrupt:
+        print(f"\nstopping session {session}", file=sys.stderr)
+    running = holder(db)
+    if running is not None and running.session == session:
+        send(running.socket, "stop", {"now": True}, session=session)
+        follow(db, session, from_start=False)
+    return INTERRUPTED
+
+
+# --- run --------------------------------------------------------------------------------------------------------------
+def _run_arguments(parser: ArgumentParser) -> None:
+    from tui.starting import add_settings
+
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--headless", action="store_true", help="plain lines in the foreground; Ctrl-C ends the session")
+    how.add_argument("--detach", action="store_true", help="start the engine alone, and print how to come back")
+    parser.add_argument("--quick", action="store_true", help="a first look: 20 trials, mechanisms let in unattended")
+    parser.add_argument("--yes", action="store_true", help="with --quick: use a key that is there without asking")
+    add_settings(parser)
+
+
+def run(args: Namespace) -> int:
+    """Start a session, after telling what it will take."""
+    from engine.record.lock import holder
+    from engine.tools.launch import check_target
+    from tui.starting import announce, settings_of, with_a_key
+
+    db = database(args)
+    running = holder(db)
+    if running is not None:
+        raise InputError(f"session {running.session} is running on {db}: attach to it, or use another with --db")
+    settings = settings_of(args, quick=args.quick)
+    target = check_target(settings)
+    if args.quick:
+        settings = with_a_key(settings, target, yes=args.yes)
+    announce(settings, target)
+    plan = {"new": msgspec.to_builtins(settings), "session": _new_name(db)}
+    return _accompany(args, _start(db, plan), from_start=True)
+
+
+def attach(args: Namespace) -> int:
+    """Watch a session that runs, or see how it ended."""
+    with open_record(args) as reader:
+        session = reader.resolve(args.session)
+    return _attached(database(args), session, from_start=False)
+
+
+# --- resume, extend, fork ---------------------------------------------------------------------------------------------
+def _detach_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("--detach", action="store_true", help="start the engine alone, and print how to come back")
+
+
+def _resume_arguments(parser: ArgumentParser) -> None:
+    session_argument(parser)
+    _detach_argument(parser)
+
+
+def resume(args: Namespace) -> int:
+    """Let a paused session go on, or start the engine of one that was interrupted."""
+    from engine.control import send
+    from engine.record.lock import holder
+
+    db = database(args)
+    with open_record(args) as reader:
+        session = reader.resolve(args.session)
+        running = holder(db)
+        if running is not None and running.session == session:
+            answer = send(running.socket, "resume", session=session)
+            print(answer.detail)
+            return 0 if answer.applied else 2
+        view = view_of(reader, session)
+    if view.status == "finished" and view.trials_left() == 0:
+        raise InputError(f"session {session} is finished: give it more with `bilevel extend {session} --trials N`")
+    return _accompany(args, _start(db, {"resume": session}), from_start=False)
+
+
+def _extend_arguments(parser: ArgumentParser) -> None:
+    session_argument(parser)
+    parser.add_argument("--trials", type=int, required=True, metavar="N", help="how many trials more")
+    _detach_argument(parser)
+
+
+def extend(args: Namespace) -> int:
+    """Give a session that has ended more trials."""
+    from engine.record.lock import holder
+
+    if args.trials < 1:
+        raise InputError(f"--trials is {args.trials}: give the number of further trials, 1 or more")
+    view = chosen_view(args)
+    running = holder(database(args))
+    if running is not None and running.session == view.session:
+        raise InputError(f"session {view.session} is still running: extend it when it has ended")
+    plan = {"resume": view.session, "extend": {"trials": view.completed + args.trials}}
+    return _accompany(args, _start(database(args), plan), from_start=False)
+
+
+def _fork_arguments(parser: ArgumentParser) -> None:
+    from tui.starting import add_settings
+
+    session_argument(parser)
+    _detach_argument(parser)
+    add_settings(parser)
+
+
+def fork(args: Namespace) -> int:
+    """Start a new session whose baseline is the best configuration of another."""
+    from engine.tools.launch import check_target
+    from tui.starting import announce, settings_of
+
+    view = chosen_view(args)
+    best = view.history.best
+    if best is None:
+        raise InputError(f"session {view.session} has no valid trial to begin from")
+    settings = settings_of(args, parent=view.settings)
+    settings = msgspec.structs.replace(settings, initial=dict(best.config), parent=view.session)
+    announce(settings, check_target(settings))
+    db = database(args)
+    plan = {"new": msgspec.to_builtins(settings), "session": _new_name(db)}
+    print(f"fork      of {view.session}, from trial {best.number}", flush=True)
+    return _accompany(args, _start(db, plan), from_start=True)
+
+
+COMMANDS = (
+    Subcommand("run", "Start a session and watch it.", "bilevel run --trials 50 --target my_script", run, _run_arguments),
+    Subcommand("attach", "Watch a session; Ctrl-C leaves it running.", "bilevel attach last", attach, session_argument),
+    Subcommand(
+        "resume",
+        "Let a paused session go on, or take up an interrupted one.",
+        "bilevel resume last --detach",
+        resume,
+        _resume_arguments,
+    ),
+    Subcommand(
+        "extend", "Give a session that has ended more trials.", "bilevel extend last --trials 20", extend, _extend_arguments
+    ),
+    Subcommand(
+        "fork",
+        "Start a new session from another's best configuration.",
+        "bilevel fork last --trials 40 --seed 7",
+        fork,
+        _fork_arguments,
+    ),
+)

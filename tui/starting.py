@@ -1,0 +1,136 @@
+"""Before a session: its settings made whole, and what it will take told to the person."""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.errors import InputError
+from engine.record.settings import Settings
+from tui.settings import LEVELS, merge
+from tui.waiting import Waiting
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from engine.training.target import Target  # the type of what check_target returns; never imported at run time
+
+QUICK: dict[str, Any] = {"trials": 20, "approval": "auto"}
+"""What `run --quick` takes where nobody says otherwise."""
+KEYS = {"DEEPSEEK_API_KEY": "deepseek-chat", "OPENAI_API_KEY": "gpt-5-mini"}
+"""Which model `run --quick` takes with a key alone: at DeepSeek the one that the method was published with."""
+_NAMES = (
+    "target profile trials hours max_cost max_tokens baseline_runs confirm_runs approval grace seed seconds flops model "
+    "base_url model_timeout notify levels lockstep unsafe confirm"
+).split()
+
+
+def add_settings(parser: "ArgumentParser") -> None:
+    """The flags that set something for a new session."""
+    add = parser.add_argument_group("settings").add_argument
+    add("--target", metavar="DIR", help="directory with target.toml (default: the packaged baseline)")
+    add("--profile", help="profile of the target (default: cuda where that works, else cpu)")
+    add("--trials", type=int, metavar="N", help="trials of the search (30; with --quick 20)")
+    add("--hours", type=float, metavar="H", help="end after so many hours")
+    add("--max-cost", type=float, metavar="MONEY", help="end when the model has cost so much; needs its prices")
+    add("--max-tokens", type=int, metavar="N", help="end when the model has used so many tokens")
+    add("--levels", type=_levels, metavar="L", help="which levels run, such as 1,1.5 (default: 1,1.5,2)")
+    add("--model", help="a model's name, offline for the stand-in, or replay:SESSION")
+    add("--base-url", metavar="URL", help="an OpenAI-compatible endpoint")
+    add("--model-timeout", type=float, metavar="S", help="seconds for one answer of the model (120)")
+    add("--approval", choices=["auto", "grace", "ask"], help="who lets a mechanism in: nobody, the clock, you")
+    add("--grace", type=float, metavar="S", help="seconds in which you may veto (120)")
+    add("--seconds", type=float, metavar="S", help="training budget of a trial in seconds")
+    add("--flops", type=float, metavar="N", help="training budget of a trial in FLOPs, for exact repetition")
+    add("--baseline-runs", type=int, metavar="N", help="runs of the baseline that measure the noise (3)")
+    add("--confirm-runs", type=int, metavar="N", help="fresh runs of baseline and best at the end (2)")
+    add("--no-confirm", dest="confirm", action="store_false", default=None, help="end without the confirming runs")
+    add("--lockstep", action="store_true", default=None, help="wait for the outer levels' decisions")
+    add("--unsafe", action="store_true", default=None, help="let generated code run unattended in a weak sandbox")
+    add("--seed", type=int, metavar="N", help="seed of the session (0)")
+    add("--notify", metavar="COMMAND", help="run it when a person is awaited and at the end")
+    add("--config", type=Path, metavar="FILE", help="settings file (default: bilevel.toml, where there is one)")
+
+
+def _levels(text: str) -> list[str]:
+    return [level.strip() for level in text.split(",") if level.strip()] or list(LEVELS)
+
+
+def settings_of(args: Namespace, *, quick: bool = False, parent: Settings | None = None) -> Settings:
+    """The whole settings of a new session; of a fork, its parent's are the defaults. Raises InputError."""
+    flags = {name: getattr(args, name, None) for name in _NAMES}
+    defaults: dict[str, Any] = dict(QUICK) if quick else {}
+    if parent is not None:
+        defaults = {**defaults, **msgspec.to_builtins(parent)}
+    settings = merge(flags, os.environ, config=args.config, defaults=defaults)
+    return msgspec.structs.replace(settings, profile=_profile(settings))
+
+
+def _profile(settings: Settings) -> str:
+    """The chosen profile; else the target's only one, else cuda where that works, else cpu."""
+    from engine.tools.launch import target_profiles
+
+    names = target_profiles(Path(settings.target))
+    if settings.profile:
+        return settings.profile
+    if len(names) == 1:
+        return names[0]
+    if "cuda" in names and _cuda():
+        return "cuda"
+    if "cpu" in names:
+        return "cpu"
+    raise InputError(f"the target {settings.target} has the profiles {', '.join(names)}: name one with --profile")
+
+
+def _cuda() -> bool:
+    from engine.tools.machine import has_nvidia_device, probe_torch
+
+    if not has_nvidia_device():
+        return False
+    with Waiting("looking whether torch reaches the GPU"):
+        found = probe_torch()
+    if not found.cuda:
+        print("there is an NVIDIA device, but torch does not reach it (see bilevel doctor): the CPU is used")
+    return found.cuda
+
+
+def model_of_keys(environ: Mapping[str, str]) -> str | None:
+    """The model that a key in the environment stands for, where none was named."""
+    return next((model for name, model in KEYS.items() if environ.get(name, "").strip()), None)
+
+
+def announce(settings: Settings, target: "Target") -> None:
+    """Print what is about to run, and what it will take."""
+    from engine.tools.estimate import estimate
+
+    budget = f"{target.budget.value:g} {'s' if target.budget.kind == 'seconds' else 'FLOPs'} a trial"
+    stand_in = settings.model == "offline"
+    model = "offline: a STAND-IN, rules in a model's place" if stand_in else settings.model
+    print(f"model     {model}")
+    print(f"settings  target {target.name}, profile {settings.profile}, {budget}, {settings.trials} trials")
+    print(f"estimate  {estimate(settings, target).sentence()}", flush=True)
+
+
+def with_a_key(settings: Settings, target: "Target", *, yes: bool) -> Settings:
+    """For `run --quick`: the model of a key that is there, after the estimate was shown and the person agreed.
+
+    Without a terminal nobody can agree: then the stand-in stays, unless `yes`.
+    """
+    model = model_of_keys(os.environ)
+    if settings.model != "offline" or model is None:
+        paid, chosen = settings.model != "offline" and not settings.model.startswith("replay:"), settings
+    else:
+        paid, chosen = True, msgspec.structs.replace(settings, model=model)
+    if not paid or yes:
+        return chosen
+    stand_in = msgspec.structs.replace(settings, model="offline")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("there is a key, but no terminal to ask in: the stand-in is used (--yes takes the model)")
+        return stand_in
+    announce(chosen, target)
+    answer = input(f"Use {chosen.model} with your key? [y/N] ").strip().lower()
+    return chosen if answer in ("y", "yes") else stand_in
