@@ -101,7 +101,8 @@ def changes(view: View, started: ev.TrialStarted) -> str:
 def progress_line(view: View, now: float) -> str:
     """What goes on at this moment, at the Unix time `now`."""
     if view.status == "paused":
-        return f"paused: {clean(view.status_reason)}"
+        still = f"; {view.running.started.run} trains to its end" if view.running else ""
+        return f"paused: {clean(view.status_reason)}{still}"
     busy = "; ".join(f"level {level}: {clean(text, 50)}" for level, text in view.activity.items() if text)
     if view.running is None:
         return busy or f"{view.phase}: between two runs"
@@ -169,7 +170,7 @@ def _refused(view: View, event: ev.ProposalRefused) -> str:
 
 @_tells(ev.StrategyDecided)
 def _strategy(view: View, event: ev.StrategyDecided) -> str:
-    parts = [event.strategy]
+    parts: list[str] = [event.strategy]
     parts += [f"froze {', '.join(event.frozen)}"] if event.frozen else []
     parts += [f"unfroze {', '.join(event.unfrozen)}"] if event.unfrozen else []
     parts += [f"guidance: {clean(event.guidance)}"] if event.guidance else []

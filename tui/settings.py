@@ -66,19 +66,21 @@ def merge(
     *,
     config: Path | None = None,
     directory: Path | None = None,
+    find: bool = True,
     defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The settings of a new session. `flags`: by name, None where not given; `defaults`: in place of the built-in ones.
 
-    Raises InputError naming the file, variable or flag and the key. `target` is an absolute directory; `profile` is
-    empty when nobody chose one.
+    `config`: a settings file; without one the directory's bilevel.toml is read if it is there (`find`). Raises
+    InputError naming the file, variable or flag and the key. `target` is an absolute directory; `profile` is empty
+    when nobody chose one.
     """
     directory = directory or Path.cwd()
     values: dict[str, Any] = {"target": str(packaged_target()), "profile": "", **(defaults or {})}
     sources = dict.fromkeys(values, "the defaults")
     prices: dict[str, Any] = {}
     path = config or directory / FILE
-    if config is not None or path.exists():
+    if config is not None or (find and path.exists()):
         found = _read(path)
         prices = _prices(path, found.pop("prices", {}))
         _take(values, sources, _from_file(path, found), str(path))
@@ -98,6 +100,9 @@ def merge(
 
 
 def _take(values: dict[str, Any], sources: dict[str, str], more: Mapping[str, Any], source: str) -> None:
+    for name, other in (("seconds", "flops"), ("flops", "seconds")):  # one budget: the nearer source decides
+        if name in more and other not in more:
+            values.pop(other, None)
     values.update(more)
     sources.update(dict.fromkeys(more, source))
 

@@ -17,16 +17,14 @@ from tui.waiting import Waiting
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-    from engine.training.target import Target  # the type of what check_target returns; never imported at run time
+    from engine.tools.launch import Target
 
 QUICK: dict[str, Any] = {"trials": 20, "approval": "auto"}
 """What `run --quick` takes where nobody says otherwise."""
 KEYS = {"DEEPSEEK_API_KEY": "deepseek-chat", "OPENAI_API_KEY": "gpt-5-mini"}
 """Which model `run --quick` takes with a key alone: at DeepSeek the one that the method was published with."""
-_NAMES = (
-    "target profile trials hours max_cost max_tokens baseline_runs confirm_runs approval grace seed seconds flops model "
-    "base_url model_timeout notify levels lockstep unsafe confirm"
-).split()
+_NOT_FLAGS = ("price_in", "price_out", "level_models", "parent", "initial")
+_NAMES = [name for name in Settings.__struct_fields__ if name not in _NOT_FLAGS]
 
 
 def add_settings(parser: "ArgumentParser") -> None:
@@ -61,12 +59,12 @@ def _levels(text: str) -> list[str]:
 
 
 def settings_of(args: Namespace, *, quick: bool = False, parent: Settings | None = None) -> Settings:
-    """The whole settings of a new session; of a fork, its parent's are the defaults. Raises InputError."""
+    """The whole settings of a new session; a fork's are its parent's but for the flags. Raises InputError."""
     flags = {name: getattr(args, name, None) for name in _NAMES}
-    defaults: dict[str, Any] = dict(QUICK) if quick else {}
     if parent is not None:
-        defaults = {**defaults, **msgspec.to_builtins(parent)}
-    settings = merge(flags, os.environ, config=args.config, defaults=defaults)
+        settings = merge(flags, {}, config=args.config, find=False, defaults=msgspec.to_builtins(parent))
+    else:
+        settings = merge(flags, os.environ, config=args.config, defaults=QUICK if quick else {})
     return msgspec.structs.replace(settings, profile=_profile(settings))
 
 

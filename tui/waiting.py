@@ -10,7 +10,7 @@ PATIENCE = 2.0
 
 
 class Waiting:
-    """While it is open, `what` stands with its seconds on standard error, if that is a terminal; else once as a line."""
+    """While it is open, `what` stands on standard error: with its seconds in a terminal, else once as a line."""
 
     def __init__(self, what: str) -> None:
         self._what = what

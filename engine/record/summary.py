@@ -214,7 +214,7 @@ def _best(view: View, name: str) -> list[str]:
     if confirmed is None:
         return lines
     if confirmed.difference is None:
-        return [*lines, "confirmed  no: a fresh run of the baseline or of the best gave no metric"]
+        return [*lines, "confirmed  no: it takes two valid fresh runs each of baseline and best to tell"]
     low_high = (
         f", 95 % interval {signed(confirmed.interval[0])} to {signed(confirmed.interval[1])}"
         if confirmed.interval

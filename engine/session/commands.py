@@ -17,6 +17,7 @@ from engine.record.events import (
     CommandRefused,
     GuidanceGiven,
     MechanismWritten,
+    Noted,
     ParameterFrozen,
     ParameterUnfrozen,
     StateChanged,
@@ -41,6 +42,7 @@ class Commands:
         self.boundary = boundary
         self.runs = runs
         self.workshop = workshop
+        self._validating: set[asyncio.Task[None]] = set()
         self._known: dict[str, Callable[..., Awaitable[str]]] = {
             "pause": self.pause,
             "resume": self.resume,
@@ -199,14 +201,18 @@ class Commands:
             source = await asyncio.to_thread(Path(elder.path).read_text, encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise Refused(f"{elder.path} cannot be read: {error}") from None
-        return await self._replace(elder, source)
+        if blob_hash(source.encode()) == elder.hash:
+            return f"{elder.path} is unchanged"
+        # Validation waits for the machine where trainings use it too: the person is not kept waiting with it.
+        task = asyncio.create_task(self._replace(elder, source))
+        self._validating.add(task)
+        task.add_done_callback(self._validating.discard)
+        return f"{elder.path} is validated now; what comes of it is in the record"
 
-    async def _replace(self, elder: Mechanism, source: str) -> str:
+    async def _replace(self, elder: Mechanism, source: str) -> None:
+        """Validate a person's version of a module, and let it in in the elder's place."""
         view = self.journal.view
         digest = blob_hash(source.encode())
-        if digest == elder.hash:
-            return f"{elder.path} is unchanged"
-        replaces = elder.hash if elder.hash in view.active else elder.replaces
         written = MechanismWritten(
             hash=digest,
             name=elder.name,
@@ -215,14 +221,21 @@ class Commands:
             written_by="person",
             path=elder.path,
             research=elder.research,
-            replaces=replaces,
+            replaces=elder.hash if elder.hash in view.active else elder.replaces,
             derived_from=elder.hash,
         )
         await self.journal.record(written, blobs=[source.encode()])
         problems = await self.workshop.test(written, source)
         if problems:
-            raise Refused(f"{elder.path} was refused: {problems[0]}")
+            text = f"{elder.path}, as a person edited it, was refused: {problems[0]}"
+            await self.journal.record(Noted(severity="warning", text=text))
+            return
         if view.waiting is not None and view.waiting.hash == elder.hash:
             await self.workshop.decide(elder.hash, elder.name, "refused", "person", "a person edited it")
         await self.workshop.decide(digest, elder.name, "approved", "person", "a person wrote it")
-        return f"{elder.name} ({digest[:12]}), as edited, is active from the next boundary on"
+
+    async def close(self) -> None:
+        """End what is still being validated."""
+        for task in self._validating:
+            task.cancel()
+        await asyncio.gather(*self._validating, return_exceptions=True)

@@ -24,6 +24,7 @@ from engine.record.events import (
     Level,
     LevelBackedOff,
     LevelSkipped,
+    Noted,
     PhaseStarted,
     ResearchFinished,
     Role,
@@ -31,6 +32,7 @@ from engine.record.events import (
 )
 from engine.record.journal import Journal
 from engine.record.recovery import rolling_backup
+from engine.record.store import RecordError
 from engine.record.view import CYCLE
 from engine.search.noise import difference
 from engine.search.parameters import Config
@@ -263,12 +265,22 @@ class Session:
 
     async def _keep_record(self) -> None:
         """After each trial a checkpoint, now and then a backup: what keeps the record small and safe."""
-        done = self.journal.view.completed
+        done, hindered = self.journal.view.completed, False
         while True:
             await self.journal.changed()
             completed = self.journal.view.completed
-            if completed != done:
-                done = completed
-                await self.journal.store.checkpoint()
+            if completed == done:
+                continue
+            done = completed
+            try:
+                kept = await self.journal.store.checkpoint()
                 if done % BACKUP_TRIALS == 0:
                     await rolling_backup(self.journal.store)
+            except RecordError as error:
+                log.warning("the record could not be tidied: %s", error)
+                continue
+            if not kept and not hindered:
+                megabytes = self.journal.store.wal_bytes / 1e6
+                text = f"a long reader keeps the record's log from being emptied: it has {megabytes:.1f} MB and grows"
+                await self.journal.record(Noted(severity="warning", text=text))
+            hindered = not kept

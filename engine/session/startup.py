@@ -265,6 +265,7 @@ class Startup:
         inner = InnerLoop(journal, asker, runs, chain, boundary)
         session = Session(journal, asker, runs, inner, boundary, workshop, notifier)
         commands = Commands(journal, boundary, runs, workshop)
+        self.stack.push_async_callback(commands.close)
         server = ControlServer(socket, commands.handle)
         await server.start()
         self.stack.push_async_callback(server.close)

@@ -22,7 +22,7 @@ from engine.record.lock import holder
 from engine.record.settings import Settings
 
 if TYPE_CHECKING:
-    from engine.training.target import Target
+    from engine.training.target import Target as Target
 
 ROOT = Path(__file__).resolve().parents[2]
 """The directory that the packages lie in: the engine is started from there, whatever lies in the current directory."""

@@ -58,7 +58,9 @@ def _status(args: Namespace, view: View) -> dict[str, Any]:
         "best": None if best is None else {"trial": best.number, "metric": best.metric},
         "tokens": {"in": view.tokens_in, "out": view.tokens_out},
         "cost": cost(view),
-        "waits": None if waiting is None else {"name": waiting.name, "hash": waiting.hash, "deadline": waiting.deadline},
+        "waits": None
+        if waiting is None
+        else {"name": waiting.name, "hash": waiting.hash, "deadline": waiting.deadline},
         "trouble": trouble,
     }
 
@@ -227,7 +229,9 @@ def diff(args: Namespace) -> int:
 
 
 COMMANDS = (
-    Subcommand("status", "Whether a session runs, and how far it is.", "bilevel status --json", status, _session_and_json),
+    Subcommand(
+        "status", "Whether a session runs, and how far it is.", "bilevel status --json", status, _session_and_json
+    ),
     Subcommand("tail", "The last lines of a session.", "bilevel tail last -n 50 -f", tail, _tail_arguments),
     Subcommand("sessions", "All sessions of the database.", "bilevel sessions", sessions, json_argument),
     Subcommand("show", "What a session came to.", "bilevel show --json last", show, _session_and_json),

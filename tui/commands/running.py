@@ -185,7 +185,9 @@ def fork(args: Namespace) -> int:
 
 
 COMMANDS = (
-    Subcommand("run", "Start a session and watch it.", "bilevel run --trials 50 --target my_script", run, _run_arguments),
+    Subcommand(
+        "run", "Start a session and watch it.", "bilevel run --trials 50 --target my_script", run, _run_arguments
+    ),
     Subcommand("attach", "Watch a session; Ctrl-C leaves it running.", "bilevel attach last", attach, session_argument),
     Subcommand(
         "resume",
@@ -195,7 +197,11 @@ COMMANDS = (
         _resume_arguments,
     ),
     Subcommand(
-        "extend", "Give a session that has ended more trials.", "bilevel extend last --trials 20", extend, _extend_arguments
+        "extend",
+        "Give a session that has ended more trials.",
+        "bilevel extend last --trials 20",
+        extend,
+        _extend_arguments,
     ),
     Subcommand(
         "fork",

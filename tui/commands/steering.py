@@ -48,7 +48,9 @@ def _arguments(command: str) -> Callable[[ArgumentParser], None]:
         if any(argument.required for argument in DIRECTIVES[command].arguments):
             parser.add_argument("--session", metavar="SESSION", help="make sure that this is the one that runs")
         else:
-            parser.add_argument("session", nargs="?", metavar="SESSION", help="make sure that this is the one that runs")
+            parser.add_argument(
+                "session", nargs="?", metavar="SESSION", help="make sure that this is the one that runs"
+            )
 
     return add
 
