@@ -1,9 +1,8 @@
 """Whole sessions with a model behind an endpoint on loopback: they end as they should, whatever the endpoint does."""
 
 import asyncio
-import json
-import os
 import sqlite3
+import subprocess
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -15,13 +14,16 @@ from loopback import Loopback, offline_answers, purpose_of, seeded
 
 import engine.session.session as session_module
 from engine.control import Command
-from engine.model.client import OpenAIModel
+from engine.model.client import OpenAIModel, canonical
 from engine.record.reader import Reader
 
 KEY = "sk-verysecret-0123456789abcdef"
 ENVIRON = {"BILEVEL_API_KEY": KEY}
 PRICES = {"price_in": 2.0, "price_out": 10.0}
+IMPATIENT = str(Path(__file__).with_name("engine_impatient.py"))
 FAULTS = ("429", "500", "slow", "length", "not_json", "no_choices", "cut", "empty")
+SEED = 39
+"""With it each of the faults is among the first 24 requests."""
 
 
 @pytest.fixture
@@ -37,12 +39,7 @@ def target(tmp_path: Path) -> Path:
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between tries, and Level 1's own, take a moment instead of seconds and minutes."""
-    made = OpenAIModel.__init__
-
-    def patched(self: OpenAIModel, *args: Any, **options: Any) -> None:
-        made(self, *args, **{**options, "jitter": lambda: 0.005})
-
-    monkeypatch.setattr(OpenAIModel, "__init__", patched)
+    monkeypatch.setitem(OpenAIModel.__init__.__kwdefaults__, "jitter", lambda: 0.005)
     monkeypatch.setattr(session_module, "FIRST_WAIT", 0.05)
     monkeypatch.setattr(session_module, "PATIENCE", 0.2)
 
@@ -79,19 +76,19 @@ async def test_a_model_behind_an_endpoint_is_counted_priced_and_drives_all_level
 async def test_what_was_sent_and_answered_is_kept_as_it_was(db: Path, target: Path) -> None:
     async with endpoint() as server:
         await run_session(db, asking(server, target, trials=5, confirm=False), ENVIRON)
-        sent = [request["messages"] for request in server.requests]
+        sent = [canonical(request["messages"]) for request in server.requests]
     with Reader(db) as reader:
-        kept = [json.loads(reader.blob(call.prompt_blob)) for call in of("model_called", db)]
-    assert sorted(map(str, kept)) == sorted(map(str, sent))
+        kept = [reader.blob(call.prompt_blob) for call in of("model_called", db)]
+    assert sorted(kept) == sorted(sent) and len(sent) >= 5
 
 
 @pytest.mark.usefixtures("short_waits")
 async def test_a_session_completes_while_a_third_of_the_answers_fail(db: Path, target: Path) -> None:
-    async with endpoint(seeded(0.3, 3, FAULTS), pace=0.002) as server:
+    async with endpoint(seeded(0.3, SEED, FAULTS), pace=0.002) as server:
         view = await run_session(db, asking(server, target, trials=20, confirm=False), ENVIRON)
         asked, failed = len(server.requests), Counter(server.failed)
     assert (view.status, view.completed) == ("finished", 20)
-    assert failed.keys() >= {"429", "500", "slow", "length", "not_json"}
+    assert failed.keys() == set(FAULTS)
     unanswered = sum(failed[kind] for kind in ("429", "500", "not_json", "no_choices", "cut"))
     tries = of("model_retried", db)
     given_up = [event for event in (*of("level_skipped", db), *of("level_backed_off", db)) if "tries" in event.reason]
@@ -149,14 +146,134 @@ async def test_a_refused_key_pauses_the_session_until_it_is_mended(db: Path, tar
 
 @pytest.mark.usefixtures("short_waits")
 async def test_a_new_engine_takes_the_right_key_after_a_wrong_one(db: Path, target: Path) -> None:
-    async with endpoint(lambda number: None) as server:
-        fault = server._plan
-        server._plan = lambda number: fault(number) if _authorised(server) else "401"
-        async with opened(db, asking(server, target, trials=2, confirm=False), {"BILEVEL_API_KEY": "sk-wrong-key"}) as session:
+    wrong = True
+    async with endpoint(lambda number: "401" if wrong else None) as server:
+        async with opened(db, asking(server, target, trials=2, confirm=False), {"BILEVEL_API_KEY": "sk-a-wrong-key"}) as session:
             task = asyncio.create_task(session.session.run())
             await until(lambda: session.journal.view.status == "paused")
             session.journal.closed = True
             task.cancel()
             await asyncio.wait([task])
+        wrong = False
         view = await run_session(db, {"resume": "s1"}, ENVIRON)
     assert (view.status, view.completed) == ("finished", 2)
+    assert server.headers[0]["authorization"].endswith("sk-a-wrong-key")
+    assert server.headers[-1]["authorization"] == f"Bearer {KEY}"
+
+
+# --- an outage in the middle ------------------------------------------------------------------------------------------
+@pytest.mark.usefixtures("short_waits")
+async def test_trials_go_on_undisturbed_while_the_outer_levels_wait_in_vain(db: Path, tmp_path: Path) -> None:
+    answers = offline_answers(0)
+
+    async def answer(request: dict[str, Any]) -> str:
+        if purpose_of(request["messages"]) != "propose":
+            await asyncio.Event().wait()
+        return await answers(request)
+
+    target = write_target(tmp_path / "slow", seconds=0.2)
+    async with Loopback(answer) as server:
+        what = asking(server, target, trials=16, confirm=False, model_timeout=0.2)
+        view = await run_session(db, what, ENVIRON)
+    assert (view.status, view.completed) == ("finished", 16)
+    skipped = of("level_skipped", db)
+    assert {event.level for event in skipped} == {"1.5", "2"}
+    assert all("gave no answer in 5 tries: no whole answer within 0.2 s" in event.reason for event in skipped)
+    # Trials began and ended between the first failed try and the level's giving up.
+    with Reader(db) as reader:
+        kinds = [row.kind for row in reader.events("s1")]
+    waiting = kinds[kinds.index("model_retried") : kinds.index("level_skipped")]
+    assert waiting.count("trial_started") >= 1 and waiting.count("trial_finished") >= 1
+    runs = [run for run in view.finished_runs.values() if run.role == "search"]
+    assert all((run.status in ("keep", "discard"), run.steps, run.attempt) == (True, 4, 1) for run in runs)
+
+
+@pytest.mark.usefixtures("short_waits")
+async def test_a_trial_that_trains_when_the_model_goes_away_ends_as_ever(db: Path, tmp_path: Path) -> None:
+    down = False
+    target = write_target(tmp_path / "slow", seconds=0.4)
+    async with endpoint(lambda number: "500" if down else None) as server:
+        async with opened(db, asking(server, target, trials=7, confirm=False), ENVIRON) as session:
+            view = session.journal.view
+            task = asyncio.create_task(session.session.run())
+            await until(lambda: view.completed == 4 and view.running is not None and view.running.spawned is not None)
+            down, run = True, view.running.started.run
+            await until(lambda: of("level_backed_off", db) and of("level_skipped", db))
+            assert (view.completed, view.running) == (5, None)
+            during = view.finished_runs[run]
+            assert (during.status in ("keep", "discard"), during.steps, during.attempt) == (True, 4, 1)
+            down = False
+            if view.status == "paused":
+                await session.commands.handle(Command("resume", {}, "person"))
+            await until(lambda: view.status == "running")
+            await task
+    assert (view.status, view.completed) == ("finished", 7)
+    assert [event.level for event in of("level_skipped", db)] == ["1.5"]
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+async def test_a_limit_in_money_ends_a_session_cleanly(db: Path, target: Path) -> None:
+    async with endpoint() as server:
+        view = await run_session(db, asking(server, target, trials=50, max_cost=0.05), ENVIRON)
+    assert view.status == "finished" and view.status_by == "engine"
+    assert "the model has cost 0.05" in view.status_reason and "the limit is 0.05" in view.status_reason
+    assert 0 < view.completed < 50 and view.running is None
+    calls = of("model_called", db)
+    # What was under way when the limit was passed is paid for, and nothing was asked after it.
+    assert 0.05 <= view.cost <= 0.05 + 3 * max(call.cost for call in calls)
+    assert view.calls == len(calls) == len(server.requests)
+
+
+async def test_a_limit_in_tokens_ends_a_session_cleanly_and_more_can_be_given(db: Path, target: Path) -> None:
+    async with endpoint() as server:
+        view = await run_session(db, asking(server, target, trials=50, max_tokens=20_000, confirm=False), ENVIRON)
+        assert view.status == "finished" and "tokens, and the limit is 20,000" in view.status_reason
+        assert view.running is None and 0 < view.completed < 50
+        asked = len(server.requests)
+        again = await run_session(db, {"resume": "s1"}, ENVIRON)
+    assert (again.status, again.completed) == ("finished", view.completed)
+    assert len(server.requests) == asked, "a used-up budget stays used up in the next engine"
+
+
+# --- no secret --------------------------------------------------------------------------------------------------------
+def holding(secret: bytes, db: Path) -> list[str]:
+    """The places around a record that hold the secret: files, events, blobs, git objects."""
+    found = [str(path) for path in db.parent.rglob("*") if path.is_file() and secret in path.read_bytes()]
+    connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+    try:
+        bodies = connection.execute("SELECT kind, body FROM events").fetchall()
+        found += [f"event {kind}" for kind, body in bodies if secret in str(body).encode()]
+        blobs = connection.execute("SELECT hash, data FROM blobs").fetchall()
+        found += [f"blob {name}" for name, data in blobs if secret in zlib.decompress(data)]
+    finally:
+        connection.close()
+    for repository in db.parent.glob(".bilevel/*/workspace"):
+        command = ["git", "-C", str(repository), "cat-file", "--batch", "--batch-all-objects"]
+        found += [str(repository)] * (secret in subprocess.run(command, capture_output=True, check=True).stdout)
+    assert bodies and blobs
+    return found
+
+
+async def test_the_key_is_nowhere_but_in_the_requests(db: Path, tmp_path: Path) -> None:
+    """Neither in what the trainer sees, though it prints its environment, nor where an endpoint or a model says it."""
+    answers = offline_answers(0)
+
+    async def answer(request: dict[str, Any]) -> str:
+        return f"{await answers(request)}\nYour key is {KEY}, is it not?"
+
+    script = SCRIPT + "print(*(f'{name}={value}' for name, value in os.environ.items()), sep='\\n')\n"
+    target = write_target(tmp_path / "target", script=script)
+    async with Loopback(answer, lambda number: "401" if number in (2, 9) else None) as server:
+        what = asking(server, target, trials=12, confirm=False)
+        process = start_engine(db, what, IMPATIENT, BILEVEL_API_KEY=KEY, OPENAI_API_KEY=KEY, DEEPSEEK_API_KEY=KEY)
+        assert await asyncio.to_thread(process.wait, 60) == 0, (db.parent / "engine.log").read_text()[-3000:]
+        assert {headers["authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+    view = read_view(db)
+    assert view.completed == 12 and view.mechanisms
+    with Reader(db) as reader:
+        log = reader.blob(view.finished_runs["trial-1"].log_blob).decode()
+        answered = [reader.blob(call.answer_blob).decode() for call in of("model_called", db)]
+    assert "BILEVEL_TOKEN=" in log and "API_KEY" not in log
+    assert all("Your key is [key]" in text for text in answered)
+    assert any("401" in event.reason for event in (*of("level_backed_off", db), *of("level_skipped", db)))
+    assert holding(KEY.encode(), db) == []

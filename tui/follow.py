@@ -25,7 +25,6 @@ QUIET_SECONDS = 30.0
 ALIVE_SECONDS = 2.0
 """Between two looks whether the engine still runs."""
 CLOSING_SECONDS = 5.0
-EARLIER_LINES = 10
 ENDED = ("finished", "failed")
 
 
@@ -68,15 +67,16 @@ class Screen:
             self._shown = ""
 
 
-def follow(db: Path, session: str, *, from_start: bool, out: TextIO | None = None) -> int:
+def follow(db: Path, session: str, *, earlier: int | None, out: TextIO | None = None) -> int:
     """Print the session until it ends; exit code 0 when it finished, 1 when it failed or its engine is gone.
 
-    `from_start` prints everything; otherwise the last lines, and then what comes. KeyboardInterrupt passes through.
+    `earlier`: how many of the lines so far are printed, after the session's first lines (None: all of them; 0: neither
+    them nor the first lines). KeyboardInterrupt passes through.
     """
     screen = Screen(out or sys.stdout)
     with Reader(db) as reader, contextlib.closing(screen):
         narrator = Narrator()
-        _catch_up(reader, session, narrator, screen, None if from_start else EARLIER_LINES)
+        _catch_up(reader, session, narrator, screen, earlier)
         while not _ended(narrator.view):
             _wait(db, reader, session, narrator, screen)
             if engine_gone(db, session):
@@ -95,7 +95,7 @@ def _catch_up(reader: Reader, session: str, narrator: Narrator, screen: Screen, 
     for row in reader.events(session):
         told = narrator.tell(row.seq, row.time, row.event)
         lines.extend([told] if told else [])
-    for line in [*header(narrator.view), "", *lines]:
+    for line in [*header(narrator.view), "", *lines] if most != 0 else []:
         screen.line(line)
 
 

@@ -14,6 +14,7 @@ from engine.record.summary import model_line, number, shown, signed
 from engine.record.view import View
 
 LONGEST_TEXT = 160
+_TOLD_ONLY_AS_COMMANDS = ("stop", "kill_trial", "edit")
 _E = TypeVar("_E", bound=ev.Event)
 _tellers: dict[type[ev.Event], Callable[[View, Any], str | None]] = {}
 
@@ -217,8 +218,10 @@ def _validated(view: View, event: ev.MechanismValidated) -> str:
     if event.problems:
         return f"level 2 mechanism {clean(event.name, 60)} failed its tests: {clean(event.problems[0])}"
     told = event.evidence
-    counts = f"blocked {told.get('blocked', 0)}, replaced {told.get('replaced', 0)}, kept {told.get('kept_blocked', 0)}"
-    return f"level 2 mechanism {clean(event.name, 60)} passed its tests; in rehearsal {counts} of the kept blocked"
+    name = clean(event.name, 60)
+    blocked = f"blocked {told.get('blocked', 0)} ({told.get('kept_blocked', 0)} of them had been kept)"
+    counts = f"{blocked}, replaced {told.get('replaced', 0)}, suggested {told.get('suggested', 0)}"
+    return f"level 2 mechanism {name} passed its tests: over {told.get('trials', 0)} trials it would have {counts}"
 
 
 @_tells(ev.InjectionWaiting)
@@ -280,7 +283,9 @@ def _backed_off(view: View, event: ev.LevelBackedOff) -> str:
 
 
 @_tells(ev.CommandApplied)
-def _applied(view: View, event: ev.CommandApplied) -> str:
+def _applied(view: View, event: ev.CommandApplied) -> str | None:
+    if event.command not in _TOLD_ONLY_AS_COMMANDS:
+        return None  # an event of its own says what came of it
     return f"{event.command} by {clean(event.by, 40)}: {clean(event.detail)}"
 
 

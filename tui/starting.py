@@ -130,5 +130,8 @@ def with_a_key(settings: Settings, target: "Target", *, yes: bool) -> Settings:
         print("there is a key, but no terminal to ask in: the stand-in is used (--yes takes the model)")
         return stand_in
     announce(chosen, target)
-    answer = input(f"Use {chosen.model} with your key? [y/N] ").strip().lower()
+    try:
+        answer = input(f"Use {chosen.model} with your key? [y/N] ").strip().lower()
+    except EOFError:
+        answer = ""
     return chosen if answer in ("y", "yes") else stand_in

@@ -29,6 +29,7 @@ from engine.record.events import (
     ResearchFinished,
     Role,
     StateChanged,
+    TrialStarted,
 )
 from engine.record.journal import Journal
 from engine.record.recovery import rolling_backup
@@ -89,7 +90,7 @@ class Session:
 
     async def _phases(self) -> None:
         view = self.journal.view
-        if view.phase == "baseline" or view.baseline is None:
+        if any(run not in view.finished_runs for run in self._baseline_runs()):
             await self._baseline()
         if self.boundary.ending is None and view.phase != "confirmation":
             await self._search()
@@ -110,15 +111,18 @@ class Session:
         """The baseline's runs with different seeds: what is to be beaten, and the noise."""
         view = self.journal.view
         await self._phase("baseline")
-        for index in range(1, view.settings.baseline_runs + 1):
+        for run in self._baseline_runs():
             if not await self._goes_on():
                 break
-            result = await self._fixed_run(f"baseline-{index}", "baseline", 0, view.space.initial)
+            result = await self._fixed_run(run, "baseline", 0, view.space.initial)
             if result is not None and result.metric is None and not view.baseline_runs and self.boundary.ending is None:
                 tail = f" Its last line: {result.log_tail[-1]}" if result.log_tail else ""
                 raise SessionFailed(f"the baseline gave no metric: {result.reason}.{tail}")
         if view.baseline is None or not view.baseline_runs:
             self.boundary.end("it was stopped before the baseline had run")
+
+    def _baseline_runs(self) -> list[str]:
+        return [f"baseline-{index}" for index in range(1, self.journal.view.settings.baseline_runs + 1)]
 
     async def _goes_on(self) -> bool:
         """Wait while paused; False when the session is to end. Limits on trials do not count here."""
@@ -132,7 +136,8 @@ class Session:
         if run in view.finished_runs:
             return None
         running = view.running.started if view.running and view.running.started.run == run else None
-        started = running or await self.runs.prepare_fixed(run, role, number, config)
+        started = running or await self.runs.unrecorded(run, number, config)
+        started = started or await self.runs.prepare_fixed(run, role, number, config)
         async with self.boundary.machine:
             result = await self.runs.execute(started)
         status = "keep" if result.metric is not None else result.status
@@ -196,6 +201,8 @@ class Session:
         view = self.journal.view
         if view.running is not None and view.running.started.role == "search":
             await self.inner.complete(view.running.started)
+        while view.trials_left() and (known := await self._unrecorded()):
+            await self.inner.complete(known)
         waited, wait, completed = 0.0, FIRST_WAIT, view.completed
         while True:
             try:
@@ -214,6 +221,11 @@ class Session:
                 await self.journal.record(LevelBackedOff(level="1", wait=round(pause, 1), reason=str(error)))
                 await self.boundary.pause_or_end(pause)
                 waited, wait = waited + pause, min(2 * wait, LONGEST_WAIT)
+
+    async def _unrecorded(self) -> TrialStarted | None:
+        """The next trial, where it has trained already and a restored record does not know it."""
+        number = self.journal.view.completed + 1
+        return await self.runs.unrecorded(f"trial-{number}", number)
 
     async def _outer(self, level: Level, due: Callable[[], bool], work: Callable[[], Awaitable[object]]) -> None:
         """An outer level: whenever its turn has come, its work; a failure skips the turn."""

@@ -6,17 +6,20 @@ and run again. Whether a result is kept is not decided here.
 """
 
 import asyncio
+import errno
 import hashlib
+import logging
 import secrets
 import shutil
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec.structs import replace
 
+from engine.errors import BilevelError
 from engine.record.events import (
     Event,
     Noted,
@@ -31,6 +34,7 @@ from engine.record.view import View
 from engine.search.parameters import Config
 from engine.search.proposals import Proposal
 from engine.search.trials import Trial
+from engine.training.attempts import Checked, find_ended, keep_check, keep_start, read_check, set_aside
 from engine.training.environment import trainer_environment
 from engine.training.outcome import Outcome
 from engine.training.output import (
@@ -46,6 +50,8 @@ from engine.training.target import Target
 from engine.training.trainer import RunSpec, Trainer
 from engine.training.workspace import Workspace
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 Watch = Callable[[TrialStarted, Progress], Awaitable[str | None]]
 ATTEMPTS = 3
 """A run whose attempts were lost so often counts as a crash."""
@@ -54,7 +60,9 @@ LEAST_TRAINED = 0.5
 HELD_OUT_ROLES = ("confirm_baseline", "confirm_best")
 """The first run of each also evaluates the held-out split: once, at the end, and nothing is chosen by it."""
 SPACE_NEEDED = 32 << 20
+"""Bytes that must be free before a run begins; with less the next one waits."""
 SPACE_SECONDS = 5.0
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Recorder(Protocol):
@@ -148,6 +156,8 @@ class Runs:
         self.fixed = fixed
         self.trainer = Trainer()
         self.current: TrialStarted | None = None
+        self.trouble: str | None = None
+        """Why the next run waits now, None while nothing hinders it."""
         self._watched = 0.0
 
     # --- what is to run -----------------------------------------------------------------------------------------------
@@ -155,7 +165,7 @@ class Runs:
         """Commit a proposal's script as the next trial; nothing is recorded or spawned yet."""
         number = self.journal.view.completed + 1
         message = f"trial {number}: {_described(proposal)}\n\n{proposal.hypothesis}\n"
-        commit = await self.workspace.prepare(number, proposal.config, message)
+        commit = await self._commit(number, proposal.config, message)
         return TrialStarted(
             run=f"trial-{number}",
             role="search",
@@ -178,9 +188,10 @@ class Runs:
     async def prepare_fixed(self, run: str, role: Role, number: int, config: Config) -> TrialStarted:
         """The same for another run of a trial's configuration (0: the baseline) that is no trial of the search."""
         if number == 0:
-            commit = await self.workspace.prepare(0, config, "")
+            commit = await self._commit(0, config, "")
         else:
             commit = self.journal.view.history.trials[number].commit
+            await self._space()
             await self.workspace.checkout(commit)
         return TrialStarted(
             run=run,
@@ -192,6 +203,29 @@ class Runs:
             config=config,
             seed=self._seed(run),
         )
+
+    async def unrecorded(self, run: str, number: int, config: Config | None = None) -> TrialStarted | None:
+        """A run that trained without the record's knowledge, recorded again; None when there is none that fits.
+
+        A restored backup may end before the run. It is used when it had ended and been checked, its seed is the one that
+        this session draws, its commit holds exactly its configuration, and what it builds on is in the record.
+        """
+        started = await asyncio.to_thread(find_ended, self.folder, run)
+        if started is None or (started.number, started.seed) != (number, self._seed(run)):
+            return None
+        known = self.journal.view.history.trials
+        if any(trial is not None and trial not in known for trial in (started.base, started.replicate)):
+            return None
+        if config is not None and started.config != config:
+            return None
+        try:
+            if await self.workspace.searched_source(started.commit) != self.workspace.render(started.config):
+                return None
+        except (BilevelError, ValueError):
+            return None
+        text = f"{run} had trained already, and the restored record did not know it: its result is used"
+        await self.journal.record(started, Noted(severity="info", text=text))
+        return started
 
     def script(self, base: int | None = None) -> str:
         """The searched script with the configuration of a trial (None: the incumbent)."""
@@ -225,19 +259,19 @@ class Runs:
             else:
                 await self._space()
                 await self.journal.record(started)
-                await self._start(spec)
-                taken = "running"
+                taken = await self._start(spec, started)
             resumed = False
-            outcome = Outcome("lost", "neither its processes nor a result were found")
-            if taken != "lost":
+            outcome = Outcome("lost", "neither its processes nor a result were found", disk_full=taken == "full")
+            if taken in ("running", "finished"):
                 outcome = await self.trainer.wait(self._progress(started, watch))
-            if outcome.status == "lost" and started.attempt < ATTEMPTS:
-                await self._lost(started, outcome.reason)
-            elif outcome.disk_full and outcome.status == "crash":
+            if outcome.disk_full and outcome.status in ("crash", "lost"):
                 await self._lost(started, "the disk was full")
+            elif outcome.status == "lost" and started.attempt < ATTEMPTS:
+                await self._lost(started, outcome.reason)
             else:
                 return await self._judge(started, spec, outcome)
             started = self.current = replace(started, attempt=started.attempt + 1, token=secrets.token_hex(16))
+            await self._space()
             await self.workspace.checkout(started.commit)
 
     async def stop(self, reason: str) -> bool:
@@ -254,10 +288,13 @@ class Runs:
         """Bring the workspace in line with the decision: the branch at the incumbent, a line in results.tsv."""
         incumbent = self.journal.view.history.trials.get(finished.incumbent)
         if incumbent is not None and incumbent.commit != self.workspace.tip:
-            await self.workspace.keep(incumbent.commit)
+            await self._with_room(lambda: self.workspace.keep(incumbent.commit))
         memory = None if finished.peak_memory_mb is None else finished.peak_memory_mb / 1024
         description = started.hypothesis or started.run
-        self.workspace.append_result(started.commit, finished.metric, memory, finished.status, description)
+        try:
+            self.workspace.append_result(started.commit, finished.metric, memory, finished.status, description)
+        except OSError as error:  # the record has it, and the file is written anew from there at the next resume
+            log.warning("%s could not be written: %s", self.workspace.results_path, error.strerror)
 
     # --- parts --------------------------------------------------------------------------------------------------------
     def _spec(self, started: TrialStarted) -> RunSpec:
@@ -281,8 +318,16 @@ class Runs:
             log_bytes=target.limits.log_bytes,
         )
 
-    async def _start(self, spec: RunSpec) -> None:
-        spawned = await self.trainer.start(spec)
+    async def _start(self, spec: RunSpec, started: TrialStarted) -> Literal["running", "full"]:
+        """Spawn what was recorded; "full" when the disk has no room for its files."""
+        try:
+            await asyncio.to_thread(set_aside, self.folder, spec.run, spec.attempt)
+            keep_start(spec.folder, started)
+            spawned = await self.trainer.start(spec)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return "full"
         await self.journal.record(
             TrainerSpawned(
                 run=spec.run,
@@ -292,6 +337,7 @@ class Runs:
                 boot_id=spawned.boot_id,
             )
         )
+        return "running"
 
     def _progress(self, started: TrialStarted, watch: Watch | None) -> Callable[[Progress, int], Awaitable[None]]:
         async def on_progress(progress: Progress, offset: int) -> None:
@@ -319,22 +365,37 @@ class Runs:
     async def _lost(self, started: TrialStarted, reason: str) -> None:
         await self.journal.record(TrialLost(run=started.run, attempt=started.attempt, reason=reason))
 
+    async def _commit(self, number: int, config: Config, message: str) -> str:
+        return await self._with_room(lambda: self.workspace.prepare(number, config, message))
+
+    async def _with_room(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Work in the workspace that can be repeated: where it fails for want of room, again once there is some."""
+        while True:
+            await self._space()
+            try:
+                return await work()
+            except (BilevelError, OSError):
+                if self._has_room():
+                    raise
+
+    def _has_room(self) -> bool:
+        return shutil.disk_usage(self.folder).free >= SPACE_NEEDED
+
     async def _space(self) -> None:
         """Wait, and say so, while the disk has no room for a run."""
-        said = False
-        while shutil.disk_usage(self.folder).free < SPACE_NEEDED:
-            if not said:
-                said = True
-                text = f"the disk of {self.folder} is full: the next run waits until there is room again"
-                await self.journal.record(Noted(severity="error", text=text))
+        if self._has_room():
+            return
+        self.trouble = f"the disk of {self.folder} is full: the next run waits until there is room again"
+        await self.journal.record(Noted(severity="error", text=self.trouble))
+        while not self._has_room():
             await asyncio.sleep(SPACE_SECONDS)
+        self.trouble = None
+        await self.journal.record(Noted(severity="info", text="there is room on the disk again: the session goes on"))
 
     async def _judge(self, started: TrialStarted, spec: RunSpec, outcome: Outcome) -> RunResult:
         """The result of a run that ended: from the exit code and the final block, never from stderr."""
         text = await asyncio.to_thread(read_log, spec.log)
-        tampered = self.workspace.verify_fixed(self.fixed)
-        if tampered:
-            await self.workspace.restore()
+        tampered = await self._tampered(spec)
         block: FinalBlock | None = None
         status: Literal["ended", "crash", "invalid", "stopped"] = "ended"
         reason = ""
@@ -367,6 +428,21 @@ class Runs:
             log_tail=last_lines(text) if status != "ended" else [],
             attempt=started.attempt,
         )
+
+    async def _tampered(self, spec: RunSpec) -> str | None:
+        """Which fixed files the run changed, in a sentence; they are restored.
+
+        What an earlier engine found of this result holds as well: it may have restored the files and died.
+        """
+        earlier = read_check(spec.folder)
+        tampered = (earlier.tampered if earlier else None) or self.workspace.verify_fixed(self.fixed)
+        try:
+            keep_check(spec.folder, Checked(tampered))
+        except OSError as error:  # without it a damaged record costs this run once more, nothing else
+            log.warning("%s could not be written to: %s", spec.folder, error.strerror)
+        if tampered:
+            await self._with_room(self.workspace.restore)
+        return tampered
 
     def _final(self, text: str, outcome: Outcome) -> FinalBlock:
         budget = self.target.budget

@@ -1,5 +1,6 @@
 """Commands that start a session, come back to it, and take it further."""
 
+import contextlib
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -12,72 +13,80 @@ from engine.errors import InputError
 from tui.subcommand import Subcommand, chosen_view, database, open_record, session_argument, view_of
 
 INTERRUPTED = 130
+EARLIER_LINES = 10
+"""What is shown of a session's past when a person comes to it."""
 
 
-def _start(db: Path, plan: dict[str, Any]) -> str:
+def _start(args: Namespace, plan: dict[str, Any]) -> str:
     from engine.tools.launch import start_engine
     from tui.waiting import Waiting
 
+    if args.headless:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Waiting("the engine starts"):
-        return start_engine(db, plan).session
+        return start_engine(database(args), plan).session
 
 
 def _new_name(db: Path) -> str:
-    from engine.record.reader import Reader
+    from engine.record.reader import Reader, RecordBroken
     from engine.tools.names import new_session_name
 
     taken: list[str] = []
+    # A damaged record is for the engine to move aside and restore.
     if db.exists():
-        with Reader(db) as reader:
+        with contextlib.suppress(RecordBroken), Reader(db) as reader:
             taken = [session.id for session in reader.sessions()]
     return new_session_name(taken)
 
 
-def _accompany(args: Namespace, session: str, *, from_start: bool) -> int:
+def _accompany(args: Namespace, session: str, *, earlier: int | None = EARLIER_LINES) -> int:
     """After the start: leave the session alone (--detach), watch it, or (--headless) end with it."""
-    if getattr(args, "detach", False):
+    if args.detach:
         print(f"session {session} runs on its own; come back with: bilevel attach {session}")
         return 0
-    if getattr(args, "headless", False):
-        return _headless(database(args), session, from_start)
-    return _attached(database(args), session, from_start)
+    if args.headless:
+        return _headless(database(args), session, earlier)
+    return _attached(database(args), session, earlier)
 
 
-def _attached(db: Path, session: str, from_start: bool) -> int:
+def _attached(db: Path, session: str, earlier: int | None = EARLIER_LINES) -> int:
     from tui.follow import follow
 
     try:
-        return follow(db, session, from_start=from_start)
+        return follow(db, session, earlier=earlier)
     except KeyboardInterrupt:
         print(f"\ndetached: session {session} goes on; come back with: bilevel attach {session}", file=sys.stderr)
         return INTERRUPTED
 
 
-def _headless(db: Path, session: str, from_start: bool) -> int:
+def _headless(db: Path, session: str, earlier: int | None = EARLIER_LINES) -> int:
     """In the foreground: an interrupt or SIGTERM ends the session, the loss of the terminal does not."""
     from engine.control import send
     from engine.record.lock import holder
     from tui.follow import follow
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return follow(db, session, from_start=from_start)
+        return follow(db, session, earlier=earlier)
     except KeyboardInterrupt:
         print(f"\nstopping session {session}", file=sys.stderr)
     running = holder(db)
     if running is not None and running.session == session:
         send(running.socket, "stop", {"now": True}, session=session)
-        follow(db, session, from_start=False)
+        follow(db, session, earlier=0)
     return INTERRUPTED
+
+
+def _how_arguments(parser: ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--headless", action="store_true", help="plain lines in the foreground; Ctrl-C ends the session")
+    how.add_argument("--detach", action="store_true", help="start the engine alone, and print how to come back")
 
 
 # --- run --------------------------------------------------------------------------------------------------------------
 def _run_arguments(parser: ArgumentParser) -> None:
     from tui.starting import add_settings
 
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--headless", action="store_true", help="plain lines in the foreground; Ctrl-C ends the session")
-    how.add_argument("--detach", action="store_true", help="start the engine alone, and print how to come back")
+    _how_arguments(parser)
     parser.add_argument("--quick", action="store_true", help="a first look: 20 trials, mechanisms let in unattended")
     parser.add_argument("--yes", action="store_true", help="with --quick: use a key that is there without asking")
     add_settings(parser)
@@ -99,49 +108,51 @@ def run(args: Namespace) -> int:
         settings = with_a_key(settings, target, yes=args.yes)
     announce(settings, target)
     plan = {"new": msgspec.to_builtins(settings), "session": _new_name(db)}
-    return _accompany(args, _start(db, plan), from_start=True)
+    return _accompany(args, _start(args, plan), earlier=None)
 
 
 def attach(args: Namespace) -> int:
     """Watch a session that runs, or see how it ended."""
     with open_record(args) as reader:
         session = reader.resolve(args.session)
-    return _attached(database(args), session, from_start=False)
+    return _attached(database(args), session)
 
 
 # --- resume, extend, fork ---------------------------------------------------------------------------------------------
-def _detach_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("--detach", action="store_true", help="start the engine alone, and print how to come back")
-
-
 def _resume_arguments(parser: ArgumentParser) -> None:
     session_argument(parser)
-    _detach_argument(parser)
+    _how_arguments(parser)
 
 
 def resume(args: Namespace) -> int:
     """Let a paused session go on, or start the engine of one that was interrupted."""
     from engine.control import send
     from engine.record.lock import holder
+    from engine.record.reader import RecordBroken
 
-    db = database(args)
-    with open_record(args) as reader:
-        session = reader.resolve(args.session)
-        running = holder(db)
-        if running is not None and running.session == session:
-            answer = send(running.socket, "resume", session=session)
-            print(answer.detail)
-            return 0 if answer.applied else 2
-        view = view_of(reader, session)
+    try:
+        with open_record(args) as reader:
+            session = reader.resolve(args.session)
+            view = view_of(reader, session)
+    except RecordBroken:
+        if args.session == "last":
+            raise
+        # A damaged record is for the engine to move aside and restore.
+        return _accompany(args, _start(args, {"resume": args.session}))
+    running = holder(database(args))
+    if running is not None and running.session == session:
+        answer = send(running.socket, "resume", session=session)
+        print(answer.detail)
+        return 0 if answer.applied else 2
     if view.status == "finished" and view.trials_left() == 0:
         raise InputError(f"session {session} is finished: give it more with `bilevel extend {session} --trials N`")
-    return _accompany(args, _start(db, {"resume": session}), from_start=False)
+    return _accompany(args, _start(args, {"resume": session}))
 
 
 def _extend_arguments(parser: ArgumentParser) -> None:
     session_argument(parser)
     parser.add_argument("--trials", type=int, required=True, metavar="N", help="how many trials more")
-    _detach_argument(parser)
+    _how_arguments(parser)
 
 
 def extend(args: Namespace) -> int:
@@ -155,14 +166,14 @@ def extend(args: Namespace) -> int:
     if running is not None and running.session == view.session:
         raise InputError(f"session {view.session} is still running: extend it when it has ended")
     plan = {"resume": view.session, "extend": {"trials": view.completed + args.trials}}
-    return _accompany(args, _start(database(args), plan), from_start=False)
+    return _accompany(args, _start(args, plan))
 
 
 def _fork_arguments(parser: ArgumentParser) -> None:
     from tui.starting import add_settings
 
     session_argument(parser)
-    _detach_argument(parser)
+    _how_arguments(parser)
     add_settings(parser)
 
 
@@ -181,7 +192,7 @@ def fork(args: Namespace) -> int:
     db = database(args)
     plan = {"new": msgspec.to_builtins(settings), "session": _new_name(db)}
     print(f"fork      of {view.session}, from trial {best.number}", flush=True)
-    return _accompany(args, _start(db, plan), from_start=True)
+    return _accompany(args, _start(args, plan), earlier=None)
 
 
 COMMANDS = (

@@ -1,0 +1,150 @@
+"""Events as plain lines."""
+
+import io
+
+import pytest
+from told_sessions import HASH, beginning, created, mechanism, run, trials, view_of, whole
+
+from engine.record import events as ev
+from tui.follow import Screen
+from tui.plain import LONGEST_TEXT, Narrator, clean, header, progress_line
+
+
+def lines_of(events: list[ev.Event]) -> list[str]:
+    narrator = Narrator()
+    told = [narrator.tell(number, 1000.0 + number, event) for number, event in enumerate(events, 1)]
+    return [line for line in told if line]
+
+
+def test_the_first_lines_name_model_profile_and_settings() -> None:
+    text = "\n".join(header(view_of([created()])))
+    assert "STAND-IN" in text
+    assert "profile cpu, 8 s a trial" in text
+    assert "7 trials, levels 1, 1.5, 2, approval grace" in text
+
+
+def test_a_trial_is_one_line_with_all_that_decides() -> None:
+    told = lines_of(whole())
+    (first,) = [line for line in told if line.startswith("trial   1")]
+    assert first == "trial   1  discard  val_bpb 4.2000  +0.2033 to the best  10.4 s  by model  BATCH 64 → 128"
+    (third,) = [line for line in told if line.startswith("trial   3")]
+    assert "keep     val_bpb 2.6100  -1.3867 to the best, beyond noise" in third
+
+
+def test_a_trial_without_a_metric_says_why() -> None:
+    (line,) = [line for line in lines_of(whole()) if line.startswith("trial   4")]
+    assert "crash    no val_bpb  exit code 1" in line
+
+
+def test_who_proposed_and_who_edited_is_told_and_a_replicate_is_named() -> None:
+    told = lines_of(whole())
+    assert any(line.startswith("trial   5") and "by tabu_search  trial 3 again" in line for line in told)
+    assert any(line.startswith("trial   6") and "by model, edited by tabu_search" in line for line in told)
+
+
+def test_the_runs_of_baseline_and_confirmation_go_by_their_names() -> None:
+    told = lines_of([*beginning(), *run("confirm-1-best-1", 3, 2.6, role="confirm_best")])
+    assert "baseline-2  val_bpb 4.0100  10.4 s" in told
+    assert "confirm-1-best-1  val_bpb 2.6000  10.4 s" in told
+
+
+def test_what_the_outer_levels_did_is_a_line_each() -> None:
+    told = lines_of([*beginning(), *trials()])
+    assert "level 1.5 after trial 5: explore; froze RATE; guidance: look at [2J batches" in told
+    assert any(line.startswith(f"mechanism tabu_search ({HASH[:12]}) waits for you") for line in told)
+    assert "mechanism tabu_search approved by clock" in told
+    assert "mechanism tabu_search active after trial 5" in told
+    assert "mechanism tabu_search acted on trial 6 (review): it was tried" in told
+
+
+def test_every_kind_of_event_is_told_or_passed_over_without_harm() -> None:
+    written = mechanism()[0]
+    told = lines_of(
+        [
+            *beginning(),
+            written,
+            ev.Noted(severity="warning", text="the disk is full"),
+            ev.TrialLost(run="trial-1", attempt=1, reason="killed"),
+            ev.ProposalRefused(trial=1, by="model", proposal={}, reason="RATE is frozen"),
+            ev.ParameterFrozen(name="RATE"),
+            ev.ParameterUnfrozen(name="RATE"),
+            ev.GuidanceGiven(text=""),
+            ev.ResearchStarted(research=1, trial=5),
+            ev.ResearchRound(research=1, round="explore", answer_blob="", summary="three ideas"),
+            ev.ResearchFinished(research=1, outcome="failed", reason="no answer"),
+            ev.MechanismValidated(hash=HASH, name="tabu_search", problems=["it does not load"]),
+            ev.MechanismDeactivated(hash=HASH, name="tabu_search", trial=6, status="retired", by="engine"),
+            ev.MechanismFailed(hash=HASH, name="tabu_search", trial=6, hook="review", error="E", consecutive=1),
+            ev.ModelRetried(level="1", purpose="propose", error="429", attempt=1, wait=2.0),
+            ev.AnswerRefused(level="1", purpose="propose", error="no JSON", attempt=1),
+            ev.LevelSkipped(level="2", trial=10, reason="no answer"),
+            ev.LevelBackedOff(level="1", wait=5.0, reason="no answer"),
+            ev.CommandApplied(command="stop", detail="it ends after trial-1"),
+            ev.CommandRefused(command="freeze", detail="no such parameter"),
+            ev.BudgetExtended(trials=9),
+            ev.Confirmed(baseline=[4.0], best=[], trial=3),
+            ev.StateChanged(status="paused", reason="a person paused it", by="person"),
+        ]
+    )
+    assert len([line for line in told if line]) == 5 + 22
+    assert "paused by person: a person paused it" in told
+    assert "guidance by person: (taken back)" in told
+    assert "freeze by person refused: no such parameter" in told
+    assert "extended to 9 trials" in told
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[2J\x1b]0;title\x07", "a\nb\rc\x00", "x" * 10_000, "\u202eevil"])
+def test_no_text_of_others_acts_on_the_terminal(hostile: str) -> None:
+    told = lines_of(
+        [
+            *beginning(),
+            ev.Noted(severity="info", text=hostile),
+            *run("trial-1", 1, None, status="crash", reason=hostile, proposed_by=hostile),
+        ]
+    )
+    for line in told[-2:]:
+        assert line.isprintable()
+        assert len(line) < 1000
+    assert len(clean(hostile)) <= LONGEST_TEXT
+
+
+def test_the_progress_line_tells_trial_time_share_and_loss() -> None:
+    started = run("trial-1", 1, 4.0, changes={"BATCH": 8})[0]
+    progress = ev.TrialProgress(run="trial-1", attempt=1, step=5, offset=9, fraction=0.25, loss=5.1234)
+    view = view_of([*beginning(), started, progress, ev.LevelActivity(level="2", activity="explores")])
+    assert progress_line(view, 1013.0 + 9.0).startswith("trial 1 of 7 | ")
+    assert "| 25 % | loss 5.123 | level 2: explores" in progress_line(view, 1020.0)
+
+
+def test_the_progress_line_of_a_pause_says_what_still_trains() -> None:
+    started = run("trial-1", 1, 4.0)[0]
+    view = view_of([*beginning(), started, ev.StateChanged(status="paused", reason="a person paused it", by="person")])
+    assert progress_line(view, 0.0) == "paused: a person paused it; trial-1 trains to its end"
+    assert "between two runs" in progress_line(view_of(beginning()), 0.0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_in_a_terminal_progress_is_renewed_in_place_and_gone_before_a_line() -> None:
+    out = Terminal()
+    screen = Screen(out)
+    screen.progress("one")
+    screen.progress("one")
+    screen.progress("two")
+    screen.line("a line")
+    screen.close()
+    assert out.getvalue() == "one\r   \rtwo\r   \ra line\n"
+
+
+def test_elsewhere_progress_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("tui.follow.time.monotonic", lambda: clock[0])
+    out = io.StringIO()
+    screen = Screen(out)
+    for second in range(65):
+        clock[0] = float(second)
+        screen.progress(f"second {second}")
+    assert out.getvalue() == "... second 30\n... second 60\n"
