@@ -11,14 +11,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import engine.record.journal as journal
 import engine.session.session as session
-import engine.training.runs as runs
+import engine.training.room as room
 from engine.__main__ import main
 from engine.model.client import OpenAIModel
 from engine.record.store import Store
 
 session.FIRST_WAIT, session.PATIENCE = 0.05, 0.2
 journal.RETRY_SECONDS = 0.05
-runs.SPACE_SECONDS = 0.05
+room.LOOK_SECONDS = 0.05
 assert Store.open.__kwdefaults__ is not None and OpenAIModel.__init__.__kwdefaults__ is not None
 Store.open.__kwdefaults__["patience"] = 0.3
 OpenAIModel.__init__.__kwdefaults__["jitter"] = lambda: 0.005

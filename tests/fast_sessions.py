@@ -18,7 +18,7 @@ from engine.record.reader import Reader
 from engine.record.view import View, fold
 from engine.session.startup import Opened, Startup
 
-SCRIPT = '''\
+SCRIPT = """\
 import math, os, random, sys, time
 BATCH = 1024  # tokens in a step; fewer tokens mean more steps
 LR = 0.1  # step size
@@ -39,9 +39,9 @@ print(f"val_bpb: {loss:.6f}")
 print("num_steps: 4")
 if os.environ.get("HELD_OUT"):
     print(f"held_out_bpb: {loss + 0.1:.6f}")
-'''
+"""
 
-TARGET = '''\
+TARGET = """\
 name = "fast"
 command = ["{python}", "-I", "-S", "train.py"]
 searched = "train.py"
@@ -82,7 +82,7 @@ high = 8
 locked = true
 [profile.cpu]
 seconds = 0.001
-'''
+"""
 
 
 def write_target(folder: Path, seconds: float = 0.0, crashes: int = 0, script: str = SCRIPT) -> Path:
@@ -154,11 +154,13 @@ async def until(condition: Any, seconds: float = 30.0) -> None:
         raise AssertionError(f"not met within {seconds} s: {condition}") from None
 
 
-def left_behind(token: str = "BILEVEL_TOKEN=") -> list[int]:
-    """Processes that carry a trial's token in their environment."""
+def left_behind(folder: Path = Path("/")) -> list[int]:
+    """Processes of trials whose files lie in `folder`: other sessions of this machine have theirs elsewhere."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and token.encode() in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
+            if entry.name.isdigit() and b"BILEVEL_TOKEN=" in (entry / "environ").read_bytes():
+                where = (entry / "cmdline").read_bytes() + os.fsencode((entry / "cwd").readlink())
+                if os.fsencode(folder) in where:
+                    found.append(int(entry.name))
     return found

@@ -148,7 +148,9 @@ async def test_a_refused_key_pauses_the_session_until_it_is_mended(db: Path, tar
 async def test_a_new_engine_takes_the_right_key_after_a_wrong_one(db: Path, target: Path) -> None:
     wrong = True
     async with endpoint(lambda number: "401" if wrong else None) as server:
-        async with opened(db, asking(server, target, trials=2, confirm=False), {"BILEVEL_API_KEY": "sk-a-wrong-key"}) as session:
+        async with opened(
+            db, asking(server, target, trials=2, confirm=False), {"BILEVEL_API_KEY": "sk-a-wrong-key"}
+        ) as session:
             task = asyncio.create_task(session.session.run())
             await until(lambda: session.journal.view.status == "paused")
             session.journal.closed = True
@@ -192,21 +194,23 @@ async def test_trials_go_on_undisturbed_while_the_outer_levels_wait_in_vain(db: 
 async def test_a_trial_that_trains_when_the_model_goes_away_ends_as_ever(db: Path, tmp_path: Path) -> None:
     down = False
     target = write_target(tmp_path / "slow", seconds=0.4)
-    async with endpoint(lambda number: "500" if down else None) as server:
-        async with opened(db, asking(server, target, trials=7, confirm=False), ENVIRON) as session:
-            view = session.journal.view
-            task = asyncio.create_task(session.session.run())
-            await until(lambda: view.completed == 4 and view.running is not None and view.running.spawned is not None)
-            down, run = True, view.running.started.run
-            await until(lambda: of("level_backed_off", db) and of("level_skipped", db))
-            assert (view.completed, view.running) == (5, None)
-            during = view.finished_runs[run]
-            assert (during.status in ("keep", "discard"), during.steps, during.attempt) == (True, 4, 1)
-            down = False
-            if view.status == "paused":
-                await session.commands.handle(Command("resume", {}, "person"))
-            await until(lambda: view.status == "running")
-            await task
+    async with (
+        endpoint(lambda number: "500" if down else None) as server,
+        opened(db, asking(server, target, trials=7, confirm=False), ENVIRON) as session,
+    ):
+        view = session.journal.view
+        task = asyncio.create_task(session.session.run())
+        await until(lambda: view.completed == 4 and view.running is not None and view.running.spawned is not None)
+        down, run = True, view.running.started.run
+        await until(lambda: of("level_backed_off", db) and of("level_skipped", db))
+        assert (view.completed, view.running) == (5, None)
+        during = view.finished_runs[run]
+        assert (during.status in ("keep", "discard"), during.steps, during.attempt) == (True, 4, 1)
+        down = False
+        if view.status == "paused":
+            await session.commands.handle(Command("resume", {}, "person"))
+        await until(lambda: view.status == "running")
+        await task
     assert (view.status, view.completed) == ("finished", 7)
     assert [event.level for event in of("level_skipped", db)] == ["1.5"]
 

@@ -33,7 +33,7 @@ def check_counts(db: Path, trials: int = TRIALS) -> None:
     assert set(results) == wanted | confirmed and len(confirmed) in (0, 4)
     with Reader(db) as reader:
         assert reader.verify("s1") == view.seq
-    assert left_behind() == []
+    assert left_behind(db.parent) == []
 
 
 def known(db: Path) -> bool:
@@ -129,7 +129,7 @@ async def test_when_engine_and_supervisor_die_the_run_is_swept_and_run_again(db:
     os.kill(read_view(db).running.spawned.pid, signal.SIGKILL)
     to_the_end(db, first)
     lost = events(db, "s1", "trial_lost")
-    assert len(lost) == 1 and left_behind() == []
+    assert len(lost) == 1 and left_behind(db.parent) == []
     starts = [event for event in events(db, "s1", "trial_started") if event.run == lost[0].run]
     assert [start.attempt for start in starts] == [1, 2]
     assert starts[0].config == starts[1].config and starts[0].seed == starts[1].seed

@@ -86,7 +86,9 @@ async def test_in_lockstep_the_search_waits_for_the_outer_levels(db: Path, targe
     assert max(later) < started[11]
 
 
-async def test_every_run_has_a_seed_of_its_own_and_the_same_session_draws_the_same(tmp_path: Path, target: Path) -> None:
+async def test_every_run_has_a_seed_of_its_own_and_the_same_session_draws_the_same(
+    tmp_path: Path, target: Path
+) -> None:
     seeds = []
     for name in ("a", "b"):
         await run_session(tmp_path / name / "sessions.db", plan(target, trials=3))
@@ -102,7 +104,9 @@ async def test_a_crashing_configuration_is_a_crash_and_the_search_goes_on(db: Pa
 
 
 async def test_a_baseline_without_a_metric_fails_the_session_with_its_last_line(db: Path, tmp_path: Path) -> None:
-    target = write_target(tmp_path / "t", script="BATCH = 1024\nLR = 0.1\nWD = 0.2\nMODE = 'a'\nDEPTH = 4\nraise OSError('no data')")
+    target = write_target(
+        tmp_path / "t", script="BATCH = 1024\nLR = 0.1\nWD = 0.2\nMODE = 'a'\nDEPTH = 4\nraise OSError('no data')"
+    )
     view = await run_session(db, plan(target))
     assert view.status == "failed"
     assert "the baseline gave no metric" in view.status_reason and "OSError: no data" in view.status_reason
@@ -174,7 +178,7 @@ async def test_the_session_takes_commands_and_records_who_decided(db: Path, tmp_
     frozen_since = [trial for trial in view.history if trial.number > paused_at]
     assert frozen_since and all("BATCH" not in trial.changes for trial in frozen_since)
     assert view.person_guidance == "Lower the rate."
-    assert left_behind() == []
+    assert left_behind(db.parent) == []
 
 
 def _rows(db: Path) -> list:

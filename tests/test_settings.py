@@ -96,7 +96,7 @@ def test_a_mistake_in_the_file_is_said_with_file_and_key(tmp_path: Path, text: s
 
 
 def test_a_secret_in_an_address_is_not_repeated(tmp_path: Path) -> None:
-    assert "secret" not in refusal(tmp_path, 'base_url = "http://me:secret@host/v1"')
+    assert "hunter2" not in refusal(tmp_path, 'base_url = "http://me:hunter2@host/v1"')
 
 
 def test_a_mistake_elsewhere_names_the_variable_or_the_flag(tmp_path: Path) -> None:

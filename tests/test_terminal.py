@@ -51,7 +51,7 @@ async def test_the_engine_outlives_its_terminal(folder: Path) -> None:
     child.close(force=True)  # the terminal is gone, and with it who watched
     await until(lambda: view(folder).status == "finished")
     assert view(folder).completed == 4
-    assert holder(folder / "sessions.db") is None or left_behind() == []
+    assert holder(folder / "sessions.db") is None or left_behind(folder) == []
 
 
 async def test_a_lost_connection_hangs_up_and_the_session_goes_on(folder: Path) -> None:
@@ -90,7 +90,7 @@ async def test_ctrl_c_in_headless_form_ends_the_session(folder: Path) -> None:
     assert child.exitstatus == 130
     await until(lambda: holder(folder / "sessions.db") is None)
     assert view(folder).status == "finished" and view(folder).status_by == "person"
-    assert left_behind() == []
+    assert left_behind(folder) == []
 
 
 def test_the_first_lines_say_that_a_stand_in_answers(folder: Path) -> None:

@@ -70,8 +70,8 @@ class Screen:
 def follow(db: Path, session: str, *, earlier: int | None, out: TextIO | None = None) -> int:
     """Print the session until it ends; exit code 0 when it finished, 1 when it failed or its engine is gone.
 
-    `earlier`: how many of the lines so far are printed, after the session's first lines (None: all of them; 0: neither
-    them nor the first lines). KeyboardInterrupt passes through.
+    `earlier`: how many of the lines so far are printed, after what the session is (0: neither). None: all of them, for
+    a person who has just started it and was told. KeyboardInterrupt passes through.
     """
     screen = Screen(out or sys.stdout)
     with Reader(db) as reader, contextlib.closing(screen):
@@ -95,7 +95,11 @@ def _catch_up(reader: Reader, session: str, narrator: Narrator, screen: Screen, 
     for row in reader.events(session):
         told = narrator.tell(row.seq, row.time, row.event)
         lines.extend([told] if told else [])
-    for line in [*header(narrator.view), "", *lines] if most != 0 else []:
+    if most is None:
+        screen.line(f"session   {session}\n")
+    elif most > 0:
+        screen.line("\n".join([*header(narrator.view), ""]))
+    for line in lines:
         screen.line(line)
 
 

@@ -23,6 +23,7 @@ QUICK: dict[str, Any] = {"trials": 20, "approval": "auto"}
 """What `run --quick` takes where nobody says otherwise."""
 KEYS = {"DEEPSEEK_API_KEY": "deepseek-chat", "OPENAI_API_KEY": "gpt-5-mini"}
 """Which model `run --quick` takes with a key alone: at DeepSeek the one that the method was published with."""
+_WHO_DECIDES = {"auto": "the trust rule alone", "grace": "the clock, unless you veto", "ask": "you"}
 _NOT_FLAGS = ("price_in", "price_out", "level_models", "parent", "initial")
 _NAMES = [name for name in Settings.__struct_fields__ if name not in _NOT_FLAGS]
 
@@ -110,6 +111,7 @@ def announce(settings: Settings, target: "Target") -> None:
     model = "offline: a STAND-IN, rules in a model's place" if stand_in else settings.model
     print(f"model     {model}")
     print(f"settings  target {target.name}, profile {settings.profile}, {budget}, {settings.trials} trials")
+    print(f"search    levels {', '.join(settings.levels)}, mechanisms let in by {_WHO_DECIDES[settings.approval]}")
     print(f"estimate  {estimate(settings, target).sentence()}", flush=True)
 
 

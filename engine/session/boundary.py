@@ -4,6 +4,7 @@ Nothing that a person or an outer level decides disturbs a trial that trains; it
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -30,6 +31,7 @@ class SessionBoundary:
         self.waits_for: Callable[[], bool] = lambda: False
         """Whether an outer level has yet to decide; asked only in lockstep."""
         self._limits = limits
+        self._began = time.monotonic() - journal.view.active_seconds
 
     async def crossed(self) -> bool:
         """Wait while the session is paused, let decided injections in; False when no further trial may start."""
@@ -78,6 +80,8 @@ class SessionBoundary:
         settings = view.settings
         if view.trials_left() == 0:
             return f"all {settings.trials} trials are done"
-        if settings.hours is not None and view.active_seconds >= settings.hours * 3600:
+        # Active time is told by the wall clock; where that jumps ahead, the session is no older than its engine knows.
+        active = min(view.active_seconds, time.monotonic() - self._began)
+        if settings.hours is not None and active >= settings.hours * 3600:
             return f"{settings.hours:g} hours are over"
         return next((reason for limit in self._limits if (reason := limit())), None)

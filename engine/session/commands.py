@@ -76,8 +76,9 @@ class Commands:
     def status(self) -> str:
         """What the engine alone knows, as JSON: that it is alive, and whether its record is in trouble."""
         view = self.journal.view
-        told = {"session": view.session, "status": view.status, "trouble": self.journal.trouble}
-        return json.dumps({**told, "ending": self.boundary.ending})
+        trouble = self.journal.trouble or self.runs.room.trouble
+        told = {"session": view.session, "status": view.status, "trouble": trouble, "ending": self.boundary.ending}
+        return json.dumps(told)
 
     # --- the session --------------------------------------------------------------------------------------------------
     async def pause(self) -> str:

@@ -80,6 +80,7 @@ class Session:
     async def run(self) -> None:
         """To the end, or until the task is cancelled. A failure is recorded as the session's state."""
         try:
+            await self._back_up()
             await self._phases()
         except SessionFailed as error:
             await self._state("failed", str(error))
@@ -183,9 +184,15 @@ class Session:
     # --- the search ---------------------------------------------------------------------------------------------------
     async def _search(self) -> None:
         """The levels as tasks, until Level 1 says that the search is over."""
-        view = self.journal.view
         await self._phase("search")
         await self.boundary.inject()
+        try:
+            await self._levels()
+        except ExceptionGroup as failed:  # the others are cancelled when one fails, so there is one
+            raise failed.exceptions[0] from failed
+
+    async def _levels(self) -> None:
+        view = self.journal.view
         async with asyncio.TaskGroup() as group:
             others = [group.create_task(self._keep_record())]
             if "1.5" in view.settings.levels:
@@ -235,7 +242,7 @@ class Session:
             trial = self.journal.view.completed
             try:
                 await work()
-            except (ModelError, AnswerError, BudgetExhausted) as error:
+            except (BilevelError, OSError) as error:  # the model's, or a full disk's: no ground to end a session
                 await self.journal.record(LevelSkipped(level=level, trial=trial, reason=str(error)))
                 if isinstance(error, BudgetExhausted):
                     return self.boundary.end(str(error))
@@ -286,13 +293,20 @@ class Session:
             done = completed
             try:
                 kept = await self.journal.store.checkpoint()
-                if done % BACKUP_TRIALS == 0:
-                    await rolling_backup(self.journal.store)
             except RecordError as error:
                 log.warning("the record could not be tidied: %s", error)
                 continue
+            if done % BACKUP_TRIALS == 0:
+                await self._back_up()
             if not kept and not hindered:
                 megabytes = self.journal.store.wal_bytes / 1e6
                 text = f"a long reader keeps the record's log from being emptied: it has {megabytes:.1f} MB and grows"
                 await self.journal.record(Noted(severity="warning", text=text))
             hindered = not kept
+
+    async def _back_up(self) -> None:
+        """Renew the backup; without it the session goes on, and the elder one stays."""
+        try:
+            await rolling_backup(self.journal.store)
+        except (RecordError, OSError) as error:
+            log.warning("the record was not backed up: %s", error)

@@ -106,6 +106,8 @@ class Startup:
         socket = socket_path(self.db, self.name, self.environ)
         lock.acquire(self.name, socket)
         store = await open_or_recover(self.db, self.notes.append)
+        for note in self.notes:
+            log.warning("%s", note)
         self.stack.push_async_callback(store.close)
         view = View()
         journal = Journal(store, self.name, view)
@@ -154,7 +156,8 @@ class Startup:
         with Reader(self.db) as reader:
             fold(((row.seq, row.time, row.event) for row in reader.events(self.name)), view)
         if not view.created:
-            raise InputError(f"the record holds no session {self.name}: `bilevel sessions` lists them")
+            repaired = "".join(f"{note}. " for note in self.notes)
+            raise InputError(f"{repaired}the record holds no session {self.name}: `bilevel sessions` lists them")
         description = dict(view.target)
         fixed = description.pop("fixed_sha256")
         target = target_from_description(description)

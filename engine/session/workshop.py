@@ -111,9 +111,11 @@ class Workshop:
         waiting = self.journal.view.waiting
         if waiting is None:
             return "refused"
+        # The deadline is recorded by the wall clock, for people and the next engine; waited for by one that cannot jump.
+        until = None if waiting.deadline is None else time.monotonic() + waiting.deadline - time.time()
         try:
             while self.journal.view.waiting is not None:
-                left = None if waiting.deadline is None else waiting.deadline - time.time()
+                left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:
                     await self._by_the_clock(waiting)
                     break

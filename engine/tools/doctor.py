@@ -56,7 +56,7 @@ class Surroundings:
 
 def diagnose(about: Surroundings) -> list[Check]:
     """All checks, in order. Takes some seconds, most of them for torch."""
-    return [check(about) for check in CHECKS]
+    return [check(about) for check in CHECKS.values()]
 
 
 def _python(about: Surroundings) -> Check:
@@ -213,14 +213,14 @@ def _terminal(about: Surroundings) -> Check:
     return Check("terminal", ok, detail, "" if ok else "set TERM, and a UTF-8 locale such as LC_ALL=C.UTF-8")
 
 
-CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
-    _python,
-    _torch,
-    _git,
-    _database,
-    _disk,
-    _sqlite,
-    _model,
-    _sandbox,
-    _terminal,
-)
+CHECKS: dict[str, Callable[[Surroundings], Check]] = {
+    "python": _python,
+    "torch": _torch,
+    "git": _git,
+    "database": _database,
+    "disk": _disk,
+    "sqlite": _sqlite,
+    "model": _model,
+    "sandbox": _sandbox,
+    "terminal": _terminal,
+}

@@ -6,16 +6,14 @@ and run again. Whether a result is kept is not decided here.
 """
 
 import asyncio
-import errno
 import hashlib
 import logging
 import secrets
-import shutil
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 from msgspec.structs import replace
 
@@ -46,12 +44,12 @@ from engine.training.output import (
     read_log,
 )
 from engine.training.processes import Spawned
+from engine.training.room import Room, is_full
 from engine.training.target import Target
 from engine.training.trainer import RunSpec, Trainer
 from engine.training.workspace import Workspace
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 Watch = Callable[[TrialStarted, Progress], Awaitable[str | None]]
 ATTEMPTS = 3
 """A run whose attempts were lost so often counts as a crash."""
@@ -59,10 +57,6 @@ LEAST_TRAINED = 0.5
 """A run that trained for less than this part of its budget in seconds gives no metric."""
 HELD_OUT_ROLES = ("confirm_baseline", "confirm_best")
 """The first run of each also evaluates the held-out split: once, at the end, and nothing is chosen by it."""
-SPACE_NEEDED = 32 << 20
-"""Bytes that must be free before a run begins; with less the next one waits."""
-SPACE_SECONDS = 5.0
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Recorder(Protocol):
@@ -156,8 +150,7 @@ class Runs:
         self.fixed = fixed
         self.trainer = Trainer()
         self.current: TrialStarted | None = None
-        self.trouble: str | None = None
-        """Why the next run waits now, None while nothing hinders it."""
+        self.room = Room(folder, journal.record)
         self._watched = 0.0
 
     # --- what is to run -----------------------------------------------------------------------------------------------
@@ -165,7 +158,7 @@ class Runs:
         """Commit a proposal's script as the next trial; nothing is recorded or spawned yet."""
         number = self.journal.view.completed + 1
         message = f"trial {number}: {_described(proposal)}\n\n{proposal.hypothesis}\n"
-        commit = await self._commit(number, proposal.config, message)
+        commit = await self.room.repeat(lambda: self.workspace.prepare(number, proposal.config, message))
         return TrialStarted(
             run=f"trial-{number}",
             role="search",
@@ -188,11 +181,10 @@ class Runs:
     async def prepare_fixed(self, run: str, role: Role, number: int, config: Config) -> TrialStarted:
         """The same for another run of a trial's configuration (0: the baseline) that is no trial of the search."""
         if number == 0:
-            commit = await self._commit(0, config, "")
+            commit = await self.room.repeat(lambda: self.workspace.prepare(0, config, ""))
         else:
             commit = self.journal.view.history.trials[number].commit
-            await self._space()
-            await self.workspace.checkout(commit)
+            await self.room.repeat(lambda: self.workspace.checkout(commit))
         return TrialStarted(
             run=run,
             role=role,
@@ -207,8 +199,8 @@ class Runs:
     async def unrecorded(self, run: str, number: int, config: Config | None = None) -> TrialStarted | None:
         """A run that trained without the record's knowledge, recorded again; None when there is none that fits.
 
-        A restored backup may end before the run. It is used when it had ended and been checked, its seed is the one that
-        this session draws, its commit holds exactly its configuration, and what it builds on is in the record.
+        A restored backup may end before the run. It is used when it had ended and been checked, its seed is the one
+        that this session draws, its commit holds exactly its configuration, and what it builds on is in the record.
         """
         started = await asyncio.to_thread(find_ended, self.folder, run)
         if started is None or (started.number, started.seed) != (number, self._seed(run)):
@@ -254,10 +246,11 @@ class Runs:
         resumed = running is not None and running.started.run == started.run
         while True:
             spec = self._spec(started)
+            taken: Literal["running", "finished", "lost", "full"]
             if resumed and running is not None:
                 taken = await self.trainer.adopt(spec, _spawned(running.spawned))
             else:
-                await self._space()
+                await self.room.wait()
                 await self.journal.record(started)
                 taken = await self._start(spec, started)
             resumed = False
@@ -271,7 +264,7 @@ class Runs:
             else:
                 return await self._judge(started, spec, outcome)
             started = self.current = replace(started, attempt=started.attempt + 1, token=secrets.token_hex(16))
-            await self._space()
+            await self.room.wait()
             await self.workspace.checkout(started.commit)
 
     async def stop(self, reason: str) -> bool:
@@ -288,7 +281,7 @@ class Runs:
         """Bring the workspace in line with the decision: the branch at the incumbent, a line in results.tsv."""
         incumbent = self.journal.view.history.trials.get(finished.incumbent)
         if incumbent is not None and incumbent.commit != self.workspace.tip:
-            await self._with_room(lambda: self.workspace.keep(incumbent.commit))
+            await self.room.repeat(lambda: self.workspace.keep(incumbent.commit))
         memory = None if finished.peak_memory_mb is None else finished.peak_memory_mb / 1024
         description = started.hypothesis or started.run
         try:
@@ -325,7 +318,7 @@ class Runs:
             keep_start(spec.folder, started)
             spawned = await self.trainer.start(spec)
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if not is_full(error):
                 raise
             return "full"
         await self.journal.record(
@@ -364,33 +357,6 @@ class Runs:
 
     async def _lost(self, started: TrialStarted, reason: str) -> None:
         await self.journal.record(TrialLost(run=started.run, attempt=started.attempt, reason=reason))
-
-    async def _commit(self, number: int, config: Config, message: str) -> str:
-        return await self._with_room(lambda: self.workspace.prepare(number, config, message))
-
-    async def _with_room(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Work in the workspace that can be repeated: where it fails for want of room, again once there is some."""
-        while True:
-            await self._space()
-            try:
-                return await work()
-            except (BilevelError, OSError):
-                if self._has_room():
-                    raise
-
-    def _has_room(self) -> bool:
-        return shutil.disk_usage(self.folder).free >= SPACE_NEEDED
-
-    async def _space(self) -> None:
-        """Wait, and say so, while the disk has no room for a run."""
-        if self._has_room():
-            return
-        self.trouble = f"the disk of {self.folder} is full: the next run waits until there is room again"
-        await self.journal.record(Noted(severity="error", text=self.trouble))
-        while not self._has_room():
-            await asyncio.sleep(SPACE_SECONDS)
-        self.trouble = None
-        await self.journal.record(Noted(severity="info", text="there is room on the disk again: the session goes on"))
 
     async def _judge(self, started: TrialStarted, spec: RunSpec, outcome: Outcome) -> RunResult:
         """The result of a run that ended: from the exit code and the final block, never from stderr."""
@@ -441,7 +407,7 @@ class Runs:
         except OSError as error:  # without it a damaged record costs this run once more, nothing else
             log.warning("%s could not be written to: %s", spec.folder, error.strerror)
         if tampered:
-            await self._with_room(self.workspace.restore)
+            await self.room.repeat(self.workspace.restore)
         return tampered
 
     def _final(self, text: str, outcome: Outcome) -> FinalBlock:

@@ -12,13 +12,10 @@ from engine.errors import InputError
 from engine.record.view import Mechanism, View
 from tui.subcommand import Subcommand, open_record, running_engine, view_of
 
-EDIT_SECONDS = 180.0
-"""An edited module is validated before the answer comes."""
 
-
-def _send(args: Namespace, command: str, arguments: Mapping[str, object], timeout: float = 5.0) -> int:
+def _send(args: Namespace, command: str, arguments: Mapping[str, object]) -> int:
     engine = running_engine(args, args.session)
-    answer = send(engine.socket, command, arguments, timeout, session=engine.session)
+    answer = send(engine.socket, command, arguments, session=engine.session)
     if not answer.applied:
         raise InputError(f"{command.replace('_', '-')} was refused: {answer.detail}")
     print(answer.detail)
@@ -111,7 +108,7 @@ def edit(args: Namespace) -> int:
     if chosen is None:
         raise InputError(f"no mechanism called {args.name} is active or waits")
     _open_editor(chosen.path)
-    return _send(args, "edit", {"name": chosen.hash}, EDIT_SECONDS)
+    return _send(args, "edit", {"name": chosen.hash})
 
 
 def _named(name: str, candidates: list[Mechanism]) -> Mechanism | None:

@@ -1,0 +1,303 @@
+"""The command line over a record that is at rest: what each command prints, and how wrong input ends."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from told_sessions import NAME, beginning, created, trials, whole, with_workspace, write
+
+from engine.record.reader import Reader
+from tui.cli import COMMANDS, main, overview, parser_of
+
+ROOT = Path(__file__).parents[1]
+PROMISED = (
+    "run attach status tail pause resume stop kill-trial freeze unfreeze guide approve veto revert edit sessions show "
+    "diff export extend fork backup prune init doctor bench"
+)
+
+
+class Shell:
+    """Runs commands in this process, in a directory of their own."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self.db = folder / "sessions.db"
+        self._capture = capture
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of one command."""
+        self._capture.readouterr()
+        code = main(words)
+        said = self._capture.readouterr()
+        return code, said.out, said.err
+
+    def refused(self, *words: str) -> str:
+        """The one sentence with which wrong input is refused."""
+        code, out, err = self(*words)
+        assert (code, out) == (2, ""), (code, out, err)
+        assert err.startswith("bilevel: ")
+        assert err.count("\n") == 1
+        return err.removeprefix("bilevel: ").strip()
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("BILEVEL_") or name.endswith("API_KEY")]:
+        monkeypatch.delenv(name)
+    return Shell(tmp_path, capsys)
+
+
+@pytest.fixture
+def told(shell: Shell) -> Shell:
+    """The same with a record of one finished session and its workspace."""
+    write(shell.db, with_workspace(shell.db, whole()))
+    return shell
+
+
+# --- help and wrong input ---------------------------------------------------------------------------------------------
+def test_every_promised_command_is_there_and_named_in_the_overview() -> None:
+    assert set(PROMISED.split()) <= COMMANDS.keys()
+    assert all(f"  {name} " in overview() for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_shows_an_example_that_its_parser_accepts(shell: Shell, name: str) -> None:
+    code, out, _ = shell(name, "--help")
+    assert code == 0
+    example = COMMANDS[name].example
+    assert out.rstrip().endswith(f"example:\n  {example}")
+    words = example.replace('"', "").split() if '"' not in example else [*example.split('"')[0].split(), "text"]
+    assert words[:2] == ["bilevel", name]
+    parser_of(COMMANDS[name]).parse_args(words[2:])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["statsu"], 'there is no command "statsu"; did you mean status?'),
+        (["qqqqqq"], 'there is no command "qqqqqq"'),
+        (["--db", "x", "status"], "options come after the command"),
+        (["status", "--jsn"], "unrecognized arguments: --jsn"),
+        (["run", "--trials", "many"], "argument --trials: invalid int value"),
+        (["run", "--trials", "0"], "--trials: trials is 0"),
+        (["run", "--levels", "1,7"], '"7" is none'),
+        (["run", "--target", "nowhere"], "nowhere"),
+        (["run", "--profile", "tpu"], "there is no profile"),
+        (["run", "--headless", "--detach"], "not allowed with"),
+        (["freeze"], "the following arguments are required: NAME"),
+        (["extend", "--trials", "0"], "--trials is 0"),
+        (["export"], "say what to export"),
+        (["prune", "--days", "-1"], "--days is -1"),
+        (["tail", "-n", "-1"], "--lines is -1"),
+        (["init", "nowhere"], "there is no directory nowhere"),
+        *[
+            ([name], "there is no record at")
+            for name in ("status", "tail", "show", "diff", "sessions", "resume", "pause")
+        ],
+        *[([name], "there is no record at") for name in ("approve", "edit", "attach", "fork", "stop")],
+        (["backup", "copy.db"], "there is no record at"),
+    ],
+)
+def test_wrong_input_gets_one_sentence_and_exit_code_2(shell: Shell, words: list[str], said: str) -> None:
+    assert said in shell.refused(*words)
+
+
+def test_a_file_that_is_no_record_is_refused(shell: Shell) -> None:
+    (shell.folder / "notes.txt").write_text("not a database, but long enough to be read as one")
+    assert "is not a database" in shell.refused("show", "--db", "notes.txt")
+
+
+def test_an_unknown_session_is_refused_with_those_that_there_are(told: Shell) -> None:
+    assert f"there are {NAME}" in told.refused("show", "1999")
+    assert told("show", "2026", "--json")[0] == 0
+
+
+def test_the_database_is_the_flags_then_the_variables_then_the_directorys(
+    told: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BILEVEL_DB", str(told.folder / "other.db"))
+    assert "other.db" in told.refused("sessions")
+    assert told("sessions", "--db", "sessions.db")[0] == 0
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+def test_show_prints_the_object_or_the_summary(told: Shell) -> None:
+    shown = json.loads(told("show", "--json", "last")[1])
+    assert (shown["session"], shown["best"]) == (NAME, {"trial": 3, "metric": 2.61})
+    assert "STAND-IN" in told("show")[1]
+
+
+def test_status_tells_an_ended_session_from_an_interrupted_one(told: Shell) -> None:
+    status = json.loads(told("status", "--json")[1])
+    assert (status["alive"], status["status"], status["trials"]) == (False, "finished", {"done": 7, "of": 7})
+    other = "20261122-0000-late-owl"
+    write(told.db, [created(other), *beginning()[1:], *trials()[:-2]], other)
+    out = told("status", other)[1]
+    assert "interrupted" in out
+    assert f"bilevel resume {other}" in out
+
+
+def test_sessions_lists_the_newest_first(told: Shell) -> None:
+    other = "20261122-0000-late-owl"
+    write(told.db, [created(other, model="m"), *beginning()[1:]], other)
+    listed = json.loads(told("sessions", "--json")[1])
+    assert [(entry["session"], entry["state"]) for entry in listed] == [(other, "interrupted"), (NAME, "finished")]
+    lines = told("sessions")[1].splitlines()
+    assert lines[0].startswith("SESSION")
+    assert lines[2].startswith(NAME)
+
+
+def test_tail_prints_the_last_lines_or_events(told: Shell) -> None:
+    assert told("tail", "-n", "1")[1] == "finished by engine: all 7 trials are done\n"
+    assert told("tail", "-n", "0")[1] == ""
+    assert told("tail", "-f", "-n", "1")[1] == "finished by engine: all 7 trials are done\n"
+    last = [json.loads(line) for line in told("tail", "-n", "2", "--json")[1].splitlines()]
+    assert [event["kind"] for event in last] == ["confirmed", "state_changed"]
+    assert last[1]["seq"] == last[0]["seq"] + 1
+
+
+def test_attach_to_an_ended_session_shows_how_it_ended(told: Shell) -> None:
+    code, out, _ = told("attach")
+    assert code == 0
+    assert "confirmed  -1.3800" in out
+
+
+def test_diff_is_unified_and_falls_back_on_the_record(told: Shell) -> None:
+    out = told("diff")[1]
+    assert "-BATCH = 64\n+BATCH = 32\n" in out
+    (told.folder / ".bilevel").rename(told.folder / "moved")
+    code, out, err = told("diff")
+    assert (code, out) == (0, "BATCH 64 → 32\n")
+    assert "is gone" in err
+
+
+# --- keeping ----------------------------------------------------------------------------------------------------------
+def test_export_writes_the_script_the_table_and_the_events(told: Shell) -> None:
+    words = ("export", "--best", "best.py", "--results-tsv", "r.tsv", "--events", "e.jsonl")
+    assert told(*words)[0] == 0
+    assert "BATCH = 32" in (told.folder / "best.py").read_text()
+    table = (told.folder / "r.tsv").read_text().splitlines()
+    assert table[0].split("\t") == ["commit", "val_bpb", "memory_gb", "status", "description"]
+    assert len(table) == 1 + 8
+    assert table[2].endswith("\tdiscard\tlarger is better")
+    events = [json.loads(line) for line in (told.folder / "e.jsonl").read_text().splitlines()]
+    assert len(events) == len(whole())
+    assert told("export", "--results-tsv", "-")[1].splitlines() == table
+
+
+def test_export_replaces_nothing_without_force_and_leaves_nothing_half_written(told: Shell) -> None:
+    (told.folder / "best.py").write_text("mine")
+    assert "best.py exists" in told.refused("export", "--best", "best.py")
+    assert (told.folder / "best.py").read_text() == "mine"
+    assert told("export", "--best", "best.py", "--force")[0] == 0
+    assert "no/best.py cannot be written" in told.refused("export", "--best", "no/best.py")
+    assert [path.name for path in told.folder.glob(".best.py*")] == []
+
+
+def test_backup_is_a_record_of_its_own(told: Shell) -> None:
+    assert told("backup", "copy.db")[0] == 0
+    with Reader(told.folder / "copy.db") as reader:
+        assert reader.verify(NAME) == len(whole())
+    assert not list(told.folder.glob("copy.db?*"))
+    assert "copy.db exists" in told.refused("backup", "copy.db")
+    assert "is the record itself" in told.refused("backup", "sessions.db", "--force")
+
+
+def test_prune_lists_first_and_removes_only_when_told(told: Shell) -> None:
+    assert "nothing to remove" in told("prune", "--days", "1")[1]
+    code, out, _ = told("prune", "--days", "0")
+    assert code == 0
+    assert NAME in out
+    assert "nothing was removed yet" in out
+    assert (told.folder / ".bilevel" / NAME).exists()
+    assert told("prune", "--days", "0", "--yes")[0] == 0
+    assert not (told.folder / ".bilevel" / NAME).exists()
+    assert told("show")[0] == 0
+    assert told("prune", "--days", "0", "--yes", "--events")[0] == 0
+    assert "holds no session" in told.refused("show")
+
+
+def test_prune_leaves_what_has_not_ended(shell: Shell) -> None:
+    write(shell.db, beginning())
+    assert "nothing to remove" in shell("prune", "--days", "0", "--yes", "--events")[1]
+    assert shell("show")[0] == 0
+
+
+def test_prune_of_events_gives_way_to_a_running_engine(told: Shell) -> None:
+    from engine.record.lock import EngineLock
+
+    with EngineLock(told.db) as lock:
+        lock.acquire("another", "/nowhere")
+        assert "session another is running" in told("prune", "--days", "0", "--yes", "--events")[2]
+    assert told("show")[0] == 0
+
+
+# --- commands to an engine, where none runs ---------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "words", [["pause"], ["stop", "--now"], ["freeze", "RATE"], ["approve"], ["edit"], ["guide", "x"]]
+)
+def test_without_an_engine_there_is_nothing_to_command(told: Shell, words: list[str]) -> None:
+    assert "no session is running" in told.refused(*words)
+
+
+def test_a_finished_session_is_extended_not_resumed(told: Shell) -> None:
+    assert f"bilevel extend {NAME} --trials N" in told.refused("resume")
+
+
+def test_an_engine_that_does_not_answer_is_said(told: Shell) -> None:
+    from engine.record.lock import EngineLock
+
+    with EngineLock(told.db) as lock:
+        lock.acquire(NAME, told.folder / "none.sock")
+        assert f"the engine of session {NAME} does not answer" in told.refused("pause")
+        assert json.loads(told("status", "--json")[1])["alive"] is False
+        assert f"session {NAME} is running" in told.refused("run")
+        assert "is still running" in told.refused("extend", "--trials", "3")
+
+
+# --- as a process -----------------------------------------------------------------------------------------------------
+def bilevel(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tui.cli", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_the_exit_code_reaches_the_shell(told: Shell) -> None:
+    assert bilevel(told.folder, "show", "--json").returncode == 0
+    failed = bilevel(told.folder, "show", "none")
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert bilevel(told.folder, "--version").stdout.startswith("bilevel ")
+    assert bilevel(told.folder).stdout == overview()
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(told: Shell) -> None:
+    command = f"{sys.executable} -m tui.cli export --events - | head -n 1"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(command, shell=True, cwd=told.folder, env=environment, capture_output=True, text=True)
+    assert found.stdout.count("\n") == 1
+    assert found.stderr == ""
+
+
+def test_commands_that_look_load_nothing_heavy(told: Shell) -> None:
+    code = (
+        "import sys; from tui.cli import main\n"
+        "for words in (['show'], ['status', '--json'], ['sessions'], ['tail'], ['diff'], ['attach']): main(words)\n"
+        "heavy = {'torch', 'textual', 'openai', 'numpy', 'aiosqlite'} & set(sys.modules)\n"
+        "own = {name for name in sys.modules if name.startswith(('engine.session', 'engine.levels', 'engine.model'))}\n"
+        "sys.exit(f'loaded: {heavy | own}' if heavy | own else 0)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=told.folder, env=environment, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_installed_command_is_this_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"]["bilevel"] == "tui.cli:main"
