@@ -153,6 +153,11 @@ def _confirmed(view: View, event: ev.Confirmed) -> None:
     view.confirmations.append(event)
 
 
+@_on(ev.ProposalsMade)
+def _proposed(view: View, event: ev.ProposalsMade) -> None:
+    view.proposals[event.trial] = event.proposals
+
+
 @_on(ev.ProposalRefused)
 def _refused(view: View, event: ev.ProposalRefused) -> None:
     view.refused_proposals = [*view.refused_proposals[1 - _NOTES_KEPT :], event]
@@ -213,6 +218,8 @@ def _research_finished(view: View, event: ev.ResearchFinished) -> None:
 
 @_on(ev.MechanismWritten)
 def _written(view: View, event: ev.MechanismWritten) -> None:
+    if event.hash in view.active:  # the same source written again: it is refused, and the active one stays as it is
+        return
     known = view.mechanisms.get(event.hash)
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     # The same source written again keeps what it was seen to do.
@@ -222,6 +229,8 @@ def _written(view: View, event: ev.MechanismWritten) -> None:
 @_on(ev.MechanismValidated)
 def _validated(view: View, event: ev.MechanismValidated) -> None:
     mechanism = view.mechanisms[event.hash]
+    if event.hash in view.active:
+        return
     mechanism.problems, mechanism.evidence = event.problems, event.evidence
     if event.problems:
         mechanism.status, mechanism.reason = "refused", event.problems[0]

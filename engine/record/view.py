@@ -122,6 +122,8 @@ class View:
     """Hashes of the active modules in order of injection."""
     waiting: ev.InjectionWaiting | None = None
     refused_proposals: list[ev.ProposalRefused] = field(default_factory=list)
+    proposals: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    """The model's ranked proposals, by trial: the last ones, where it was asked again."""
 
     tokens_in: int = 0
     tokens_out: int = 0

@@ -40,7 +40,8 @@ from engine.search.parameters import Config
 from engine.session.boundary import SessionBoundary
 from engine.session.notify import Notifier
 from engine.session.workshop import Workshop
-from engine.training.runs import RunResult, Runs
+from engine.training.judging import RunResult
+from engine.training.runs import Runs
 
 log = logging.getLogger(__name__)
 RESEARCH = 2 * CYCLE
@@ -79,6 +80,7 @@ class Session:
 
     async def run(self) -> None:
         """To the end, or until the task is cancelled. A failure is recorded as the session's state."""
+        watching = asyncio.create_task(self.runs.room.watch())
         try:
             await self._back_up()
             await self._phases()
@@ -87,6 +89,8 @@ class Session:
         except (BilevelError, OSError) as error:
             log.exception("the session cannot go on")
             await self._state("failed", str(error))
+        finally:
+            watching.cancel()
         self.notifier.tell(f"{self.journal.view.status}: {self.journal.view.status_reason}")
 
     async def _phases(self) -> None:
@@ -242,7 +246,8 @@ class Session:
             trial = self.journal.view.completed
             try:
                 await work()
-            except (BilevelError, OSError) as error:  # the model's, or a full disk's: no ground to end a session
+            except Exception as error:  # the model's, a full disk's or our own: no ground to end a session
+                log.warning("level %s skips its turn", level, exc_info=not isinstance(error, BilevelError))
                 await self.journal.record(LevelSkipped(level=level, trial=trial, reason=str(error)))
                 if isinstance(error, BudgetExhausted):
                     return self.boundary.end(str(error))
@@ -253,14 +258,15 @@ class Session:
     async def _level2(self) -> None:
         """Settle what an earlier engine left waiting, then research whenever it is due."""
         view = self.journal.view
-        open_ones = [research for research in view.researches.values() if research.finished is None]
         if view.waiting is not None:
-            name = view.waiting.name
-            outcome = await self.workshop.decided()
-            for research in open_ones:
-                word = "proposed" if outcome == "approved" else outcome
+            await self.workshop.decided()
+        for research in [research for research in view.researches.values() if research.finished is None]:
+            written = [known for known in view.mechanisms.values() if known.research == research.number]
+            decision = next((known.decision for known in reversed(written) if known.decision), None)
+            if decision is not None:  # else it was cut short, and is due again
+                word = "proposed" if decision.decision == "approved" else decision.decision
                 await self.journal.record(
-                    ResearchFinished(research=research.number, outcome=word, reason=name)  # type: ignore[arg-type]
+                    ResearchFinished(research=research.number, outcome=word, reason=decision.name)
                 )
         await self._outer("2", self.research_due, self.researcher.research)
 
