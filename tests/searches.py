@@ -37,8 +37,8 @@ from engine.search.trials import Trial
 from engine.session.boundary import SessionBoundary
 from engine.session.notify import Notifier
 from engine.session.workshop import Workshop
-from engine.training.output import Progress
 from engine.training.judging import RunResult
+from engine.training.output import Progress
 
 SPACE = Space(
     {

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from searches import Search, proposing, search
+from searches import Search, proposing, search, started
 
 from engine.levels.briefing import proposal_messages
 from engine.model.blocks import blocks_of, rows
@@ -31,8 +31,6 @@ def block(prompt: str, name: str) -> list[dict[str, Any]]:
 
 async def finished(s: Search, hypothesis: str = "why not", metric: float | None = 4.5, **told: Any) -> None:
     """One more trial, recorded as it stands."""
-    from searches import started
-
     number = s.view.completed + 1
     changes: Any = {"LR": 0.1 + number / 1000}
     proposal = Proposal(0, {**s.view.space.initial, **changes}, changes, hypothesis, told.pop("by", "model"))
@@ -129,7 +127,5 @@ async def test_the_size_grows_by_the_trials_alone(tmp_path: Path, trials: int, t
     async with search(tmp_path, trials=trials) as s:
         for _ in range(trials):
             await finished(s, "because " * 20)
-        size = len(prompt_of(s)) / 4
-        print(f"{trials} trials: {size:.0f} tokens")
-        assert size < tokens
+        assert len(prompt_of(s)) / 4 < tokens
         assert all(len(json.dumps(trial)) < 350 for trial in block(prompt_of(s), "trials")[:-10])

@@ -261,8 +261,8 @@ def holding(secret: bytes, db: Path) -> list[str]:
         found += [f"blob {name}" for name, data in blobs if secret in zlib.decompress(data)]
     finally:
         connection.close()
-    for repository in db.parent.glob(".bilevel/*/workspace"):
-        command = ["git", "-C", str(repository), "cat-file", "--batch", "--batch-all-objects"]
+    for repository in db.parent.glob(".bilevel/*/workspace.git"):
+        command = ["git", "--git-dir", str(repository), "cat-file", "--batch", "--batch-all-objects"]
         found += [str(repository)] * (secret in subprocess.run(command, capture_output=True, check=True).stdout)
     assert bodies and blobs
     return found

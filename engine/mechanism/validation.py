@@ -6,6 +6,7 @@ how much of what it would have blocked was kept. A mechanism that would never ha
 failure.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from engine.search.parameters import Config
 from engine.search.proposals import Steering, proposal_from
 from engine.search.trials import Trial
 
+REHEARSAL_SECONDS = 120.0
+"""Both passes of the rehearsal together; on a CPU no trial trains meanwhile."""
 SLOW_MILLISECONDS = 2500.0
 """A median call slower than half the deadline would fail as the history grows."""
 
@@ -67,8 +70,11 @@ async def validate(
     if problems:
         return problems, Evidence()
     try:
-        evidence = await _rehearse(name, open_host(source), view)
-        again = await _rehearse(name, open_host(source), view)
+        async with asyncio.timeout(REHEARSAL_SECONDS):
+            evidence = await _rehearse(name, open_host(source), view)
+            again = await _rehearse(name, open_host(source), view)
+    except TimeoutError:
+        return [f"the rehearsal over {len(view.history)} trials took more than {REHEARSAL_SECONDS:g} s"], Evidence()
     except MechanismError as error:
         detail = f"\n{error.detail}" if error.detail else ""
         return [f"{error.kind}: {error}{detail}"], Evidence()

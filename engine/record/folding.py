@@ -51,6 +51,7 @@ def _created(view: View, event: ev.SessionCreated) -> None:
 def _engine_started(view: View, event: ev.EngineStarted) -> None:
     view.engine = event
     view.activity.clear()
+    view.backed_off.clear()
 
 
 @_on(ev.StateChanged)
@@ -291,8 +292,19 @@ def _failed(view: View, event: ev.MechanismFailed) -> None:
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
+@_on(ev.ModelRetried)
+def _retried(view: View, event: ev.ModelRetried) -> None:
+    view.backed_off[event.level] = event
+
+
+@_on(ev.LevelBackedOff)
+def _backed_off(view: View, event: ev.LevelBackedOff) -> None:
+    view.backed_off[event.level] = event
+
+
 @_on(ev.ModelCalled)
 def _called(view: View, event: ev.ModelCalled) -> None:
+    view.backed_off.pop(event.level, None)
     view.calls += 1
     view.tokens_in += event.tokens_in
     view.tokens_out += event.tokens_out

@@ -24,13 +24,18 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+class NoRoom(BilevelError):
+    """The session is to end, and what it waited for never came."""
+
+
 class Room:
-    """The room in one folder's file system."""
+    """The room in one folder's file system. `leaving` says whether waiting has lost its purpose."""
 
     def __init__(self, folder: Path, record: Callable[[Noted], Awaitable[None]]) -> None:
         self._said_room = True
         self._folder = folder
         self._record = record
+        self.leaving: Callable[[], bool] = lambda: False
 
     @property
     def trouble(self) -> str | None:
@@ -42,9 +47,11 @@ class Room:
         return shutil.disk_usage(self._folder).free >= NEEDED
 
     async def wait(self) -> None:
-        """Return once there is room."""
+        """Return once there is room. Raises NoRoom when the session is to end before that."""
         await self._tell()
-        while not self.there():  # noqa: ASYNC110 - a file system tells nobody
+        while not self.there():
+            if self.leaving():
+                raise NoRoom("the disk had no room for another run")
             await asyncio.sleep(LOOK_SECONDS)
         await self._tell()
 
