@@ -150,7 +150,7 @@ async def test_a_second_engine_on_the_database_exits_and_names_the_running_sessi
     target = write_target(tmp_path / "target", seconds=0.5)
     process = start_engine(db, plan(target, trials=2, confirm=False))
     await until(lambda: known(db))
-    with pytest.raises(InputError, match="session s1 is running on this database.*--db"):
+    with pytest.raises(InputError, match=r"session s1 is running on this database.*--db"):
         await run_session(db, plan(target, "s2"))
     assert process.wait(60) == 0
     with Reader(db) as reader:

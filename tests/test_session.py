@@ -42,7 +42,8 @@ async def test_the_outer_levels_act_and_an_injected_mechanism_changes_decisions(
     assert all(sum(known.called.values()) >= known.acted for known in injected)
     act = events(db, "s1", "mechanism_acted")[0]
     assert isinstance(act, MechanismActed) and act.before != act.after
-    assert Path(injected[0].path).read_text() and Path(injected[0].path).parent == db.parent / "mechanisms" / "s1"
+    assert Path(injected[0].path).parent == db.parent / "mechanisms" / "s1"
+    assert injected[0].path in [str(path) for path in (db.parent / "mechanisms" / "s1").glob("*.py")]
 
 
 async def test_history_and_incumbent_survive_an_injection(db: Path, target: Path) -> None:

@@ -1,9 +1,9 @@
 """The workspace: a real git repository in which every trial is a commit, whatever a trainer or a kill does to it."""
 
 import asyncio
-import shutil
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 

@@ -88,7 +88,7 @@ def _proposer(started: ev.TrialStarted, event: ev.TrialFinished) -> str:
 
 
 def changes(view: View, started: ev.TrialStarted) -> str:
-    """What a trial changes against its base, and which trial it repeats: by itself, or since those changes make it so."""
+    """What a trial changes against its base, and which trial it repeats, be it that these changes make it one."""
     again = "" if started.replicate is None else f"trial {started.replicate} again"
     if not started.changes:
         return again

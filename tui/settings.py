@@ -60,12 +60,12 @@ _AT_MOST = {
     "confirm_runs": 1000,
     "grace": 30 * 86400,
     "hours": 24 * 365,
-    "max_cost": 1e9,
+    "max_cost": 10**9,
     "max_tokens": 10**15,
     "seconds": 30 * 86400,
     "flops": 1e30,
-    "price_in": 1e9,
-    "price_out": 1e9,
+    "price_in": 10**9,
+    "price_out": 10**9,
     "model_timeout": 86400,
     "seed": 2**63 - 1,
 }
@@ -113,6 +113,7 @@ def merge(
     if values.get("model") in prices:
         for name, value in prices[values["model"]].items():
             values.setdefault(name, value)
+            sources.setdefault(name, str(path))
     return _checked(values, sources)
 
 
@@ -135,6 +136,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no TOML: {error}") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply to be read: a setting is a value or a list of values") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"{path} cannot be read: {str(error).partition(';')[0]}") from None
 
 
 def _from_file(path: Path, found: dict[str, Any]) -> dict[str, Any]:
@@ -198,11 +201,12 @@ def _check_value(name: str, value: Any, source: str) -> None:
     if value is None:
         return
     least, most = _AT_LEAST.get(name), _AT_MOST.get(name)
-    if least is not None and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)) or value == float("inf"):
+    if (least is not None and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO))) or value == float("inf"):
         what = f"{least} or more" if least or name in _MAY_BE_ZERO else "above 0"
         raise InputError(f"{source}: {name} is {value}: give a number that is {what}")
     if most is not None and abs(value) > most:
-        raise InputError(f"{source}: {name} is {value:.6g}: give a number that is at most {most:,.12g}")
+        shown = "too large" if abs(value) >= 10**30 else f"{value:g}" if isinstance(value, float) else f"{value:,}"
+        raise InputError(f"{source}: {name} is {shown}: give a number that is at most {most:,}")
 
 
 def _check_levels(settings: Settings, sources: Mapping[str, str]) -> None:

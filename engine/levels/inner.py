@@ -16,6 +16,7 @@ from engine.levels.briefing import proposal_messages
 from engine.levels.protocols import Boundary, Chain, Journal, Model, Runs
 from engine.model.answers import AnswerError, ProposedChange, parse_proposals
 from engine.record.events import ProposalRefused, ProposalsMade, TrialFinished, TrialStarted
+from engine.record.view import trial_of
 from engine.search.proposals import Proposal, Steering, proposal_from
 from engine.search.trials import Trial
 from engine.training.judging import RunResult
@@ -143,17 +144,20 @@ class InnerLoop:
         candidate = started.number if started.replicate is None else started.replicate
         base = candidate if started.base is None else started.base
         judgement = history.judge(result.metric, base, started.replicate)
-        rule = judgement.keep
-        trial = result.as_trial(started, judgement.verdict, "keep" if rule else "discard")
-        accepted, decided_by = await self.chain.accept(trial, rule)
-        incumbent = candidate if accepted else history.incumbent
-        if accepted == rule and judgement.leader is not None:
-            incumbent = judgement.leader
-        return result.finished(
-            started,
-            status="keep" if accepted else "discard",
-            incumbent=incumbent,
-            verdict=judgement.verdict,
-            beyond_noise=accepted and judgement.beyond_noise,
-            decided_by=decided_by,
-        )
+
+        def outcome(kept: bool, decided_by: str = "rule") -> TrialFinished:
+            leads = candidate if kept else history.incumbent
+            if decided_by == "rule" and judgement.leader is not None:
+                leads = judgement.leader
+            return result.finished(
+                started,
+                status="keep" if kept else "discard",
+                incumbent=leads,
+                verdict=judgement.verdict,
+                beyond_noise=kept and judgement.beyond_noise,
+                decided_by=decided_by,
+            )
+
+        by_rule = outcome(judgement.keep)
+        kept, decided_by = await self.chain.accept(trial_of(started, by_rule), judgement.keep)
+        return by_rule if decided_by == "rule" else outcome(kept, decided_by)

@@ -8,9 +8,9 @@ import msgspec
 
 from engine.record import events as ev
 from engine.record.settings import Settings
-from engine.record.view import CYCLE, Mechanism, Research, RunningTrial, View
+from engine.record.view import CYCLE, Mechanism, Research, RunningTrial, View, trial_of
 from engine.search.parameters import space_from_json
-from engine.search.trials import History, Trial
+from engine.search.trials import History
 
 _Handler = Callable[[View, Any], None]
 _E = TypeVar("_E", bound=ev.Event)
@@ -112,41 +112,13 @@ def _finished(view: View, event: ev.TrialFinished) -> None:
         return
     if event.metric is not None:
         view.history.add_run(started.config, event.metric)
-    view.history.add_trial(_completed(started, event), event.incumbent)
+    view.history.add_trial(trial_of(started, event), event.incumbent)
     if event.role == "baseline":
         mean, runs = view.history.standing(started.config)
         status = "keep" if runs else event.status
         view.history.trials[0] = replace(view.history.trials[0], metric=mean, status=status)
     elif event.number >= view.strategy_due_after + CYCLE:
         view.level_guidance = ""  # it lapses with its cycle, also when the next decision is late
-
-
-def _completed(started: ev.TrialStarted, event: ev.TrialFinished) -> Trial:
-    return Trial(
-        number=started.number,
-        config=started.config,
-        status=event.status,
-        base=started.base,
-        replicate=started.replicate,
-        changes=started.changes,
-        metric=event.metric,
-        verdict=event.verdict,
-        beyond_noise=event.beyond_noise,
-        hypothesis=started.hypothesis,
-        proposed_by=started.proposed_by,
-        edited_by=tuple(started.edited_by),
-        prediction=started.prediction,
-        overridden=started.overridden,
-        decided_by=event.decided_by,
-        reason=event.reason,
-        seed=started.seed,
-        seconds=event.seconds,
-        steps=event.steps,
-        tokens_per_second=event.tokens_per_second,
-        peak_memory_mb=event.peak_memory_mb,
-        curve=tuple((fraction, loss) for fraction, loss in event.curve),
-        commit=started.commit,
-    )
 
 
 @_on(ev.Confirmed)

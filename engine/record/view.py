@@ -173,6 +173,35 @@ class View:
         return max(0, self.settings.trials - self.completed)
 
 
+def trial_of(started: ev.TrialStarted, event: ev.TrialFinished) -> Trial:
+    """A completed trial as the history holds it, from the events of its run."""
+    return Trial(
+        number=started.number,
+        config=started.config,
+        status=event.status,
+        base=started.base,
+        replicate=started.replicate,
+        changes=started.changes,
+        metric=event.metric,
+        verdict=event.verdict,
+        beyond_noise=event.beyond_noise,
+        hypothesis=started.hypothesis,
+        proposed_by=started.proposed_by,
+        edited_by=tuple(started.edited_by),
+        prediction=started.prediction,
+        overridden=started.overridden,
+        decided_by=event.decided_by,
+        reason=event.reason,
+        seed=started.seed,
+        seconds=event.seconds,
+        steps=event.steps,
+        tokens_per_second=event.tokens_per_second,
+        peak_memory_mb=event.peak_memory_mb,
+        curve=tuple((fraction, loss) for fraction, loss in event.curve),
+        commit=started.commit,
+    )
+
+
 def fold(rows: Iterable[tuple[int, float, ev.Event]], view: View | None = None) -> View:
     """The view after the given (seq, time, event), continuing `view` if one is given (which is changed)."""
     from engine.record.folding import apply  # here, since folding needs the classes above

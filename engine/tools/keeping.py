@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import shutil
 import sqlite3
@@ -39,7 +40,9 @@ def write_whole(path: Path, data: bytes, *, force: bool) -> None:
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Raise InputError when something is at `path` that may not be replaced."""
+    """Raise InputError when something is at `path` that may not be replaced, or there is no directory for it."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no directory {path.parent}")
     if path.is_dir():
         raise InputError(f"{path} is a directory: name a file")
     if path.exists() and not force:
@@ -78,7 +81,6 @@ def backup(db: Path, destination: Path, *, force: bool) -> int:
     Reader(db).close()  # it is a record of ours, or this says what it is
     new = beside(destination, ".new")
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
         new.unlink(missing_ok=True)
         _copy(db, new)
         replace_durably(new, destination)
@@ -130,38 +132,59 @@ def prunable(db: Path, before: float) -> list[Prunable]:
     return sorted(found, key=lambda prunable: prunable.ended)
 
 
-def remove_folders(sessions: Sequence[Prunable]) -> int:
-    """Remove the run-time folders (workspace, logs) of sessions; how many bytes that gave back."""
+def prune(db: Path, chosen: Sequence[Prunable], *, events: bool) -> tuple[list[str], int]:
+    """Remove the run-time folders of sessions, and with `events` the sessions from the record, for good.
+
+    What has been taken up again since it was chosen is passed over. Returns the sessions that were cleared, and how
+    many bytes that gave back. Raises InputError before anything is removed when `events` meets a running engine.
+    """
+    with EngineLock(db) as lock:
+        try:
+            lock.acquire("of bilevel prune", "")
+        except InputError:
+            if events:
+                raise
+            running = holder(db)
+            if running is not None and not running.pid:
+                raise
+            # Another session's engine: what has ended is not its business, and it goes on while folders are removed.
+        still = {each.session for each in prunable(db, math.inf)}
+        found = [each for each in chosen if each.session in still]
+        if events:
+            freed = asyncio.run(_remove_all(db, found))
+        else:
+            freed = _remove_folders(db, found)
+    return [each.session for each in found], freed
+
+
+def _remove_folders(db: Path, sessions: Sequence[Prunable]) -> int:
     freed = 0
     for session in sessions:
-        if session.folder is not None:
-            try:
-                shutil.rmtree(session.folder)
-            except OSError as error:
-                raise BilevelError(f"{session.folder} cannot be removed: {error.strerror}") from None
-            freed += session.size
+        running = holder(db)
+        if session.folder is None or not session.folder.is_dir() or (running and running.session == session.session):
+            continue
+        try:
+            shutil.rmtree(session.folder)
+        except OSError as error:
+            raise BilevelError(f"{session.folder} cannot be removed: {error.strerror}") from None
+        freed += session.size
     return freed
 
 
-def remove_events(db: Path, sessions: Sequence[str]) -> int:
-    """Remove sessions from the record for good, under the engine's lock; how many bytes that gave back."""
-    before = db.stat().st_size
-    with EngineLock(db) as lock:
-        lock.acquire("of bilevel prune", "")
-        asyncio.run(_remove_events(db, sessions))
-    return before - db.stat().st_size
-
-
-async def _remove_events(db: Path, sessions: Sequence[str]) -> None:
+async def _remove_all(db: Path, sessions: Sequence[Prunable]) -> int:
+    """Events first: whatever goes wrong, no session of the record lacks its files. The folders' room serves the rest."""
     from engine.record.store import Store
 
+    before = db.stat().st_size
     store = await Store.open(db)
     try:
         for session in sessions:
-            await store.delete_session(session)
+            await store.delete_session(session.session)
+        freed = _remove_folders(db, sessions)
         await store.vacuum()
     finally:
         await store.close()
+    return freed + before - db.stat().st_size
 
 
 def _size(folder: Path) -> int:

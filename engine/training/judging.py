@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.record.events import TrialFinished, TrialStarted
-from engine.search.trials import Trial
 from engine.training.outcome import Outcome
 from engine.training.output import FinalBlock, failure_reason, last_lines, loss_curve, parse_final, split_lines
 from engine.training.target import Target
@@ -61,29 +60,6 @@ class RunResult:
             log_blob=hashlib.sha256(self.log).hexdigest(),
             log_tail=self.log_tail,
             **decision,
-        )
-
-    def as_trial(self, started: TrialStarted, verdict: str, status: str) -> Trial:
-        """The trial as it would stand in the history, for a mechanism's opinion on it."""
-        return Trial(
-            number=started.number,
-            config=started.config,
-            status=status,
-            base=started.base,
-            replicate=started.replicate,
-            changes=started.changes,
-            metric=self.metric,
-            verdict=verdict,
-            hypothesis=started.hypothesis,
-            proposed_by=started.proposed_by,
-            edited_by=tuple(started.edited_by),
-            prediction=started.prediction,
-            seed=started.seed,
-            seconds=self.seconds,
-            steps=self.steps,
-            tokens_per_second=self.tokens_per_second,
-            peak_memory_mb=self.peak_memory_mb,
-            curve=tuple(self.curve),
         )
 
 

@@ -63,7 +63,10 @@ class Table:
             return None
         value = self.data[key]
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                self.fail(key, "is too large a number")
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             self.fail(key, f"is {_NAMES[kind]}, not {show(value)}")
         return value
@@ -154,6 +157,8 @@ def read_target_file(directory: Path) -> Table:
         found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL)
         place, what = (f":{found[2]}:{found[3]}", found[1]) if found else ("", str(error))
         raise InputError(f"{TARGET_FILE}{place}: {what[:1].lower()}{what[1:]}") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"{path} cannot be read: {str(error).partition(';')[0]}") from None
 
 
 def read_source(root: Path, file: str) -> str:
@@ -213,5 +218,8 @@ def show(value: object) -> str:
         return str(value).lower()
     if isinstance(value, dict):
         return "a table"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."

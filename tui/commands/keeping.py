@@ -3,6 +3,7 @@
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import InputError
@@ -27,10 +28,27 @@ def export(args: Namespace) -> int:
     if not wanted:
         raise InputError("say what to export: --best FILE, --results-tsv FILE or --events FILE")
     view = chosen_view(args)
+    _check_places(wanted, args.force)
     makers = {"best": _best, "results_tsv": _results, "events": _events}
-    for name, place in wanted.items():
-        _deliver(makers[name](args, view), place, args.force)
+    made = [(makers[name](args, view), place) for name, place in wanted.items()]
+    for data, place in made:  # all of it is there before anything is written
+        _deliver(data, place, args.force)
     return 0
+
+
+def _check_places(wanted: Mapping[str, str], force: bool) -> None:
+    """Refuse a place that is taken, that two of them share, or whose directory is not there."""
+    from engine.tools.keeping import check_free
+
+    seen: dict[str, str] = {}
+    for name, place in wanted.items():
+        where = place if place == "-" else str(Path(place).expanduser().resolve())
+        flag = f"--{name.replace('_', '-')}"
+        if where in seen:
+            raise InputError(f"{seen[where]} and {flag} both go to {place}: name two places")
+        seen[where] = flag
+        if place != "-":
+            check_free(Path(place).expanduser(), force=force)
 
 
 def _deliver(data: bytes, place: str, force: bool) -> None:
@@ -92,7 +110,8 @@ def _prune_arguments(parser: ArgumentParser) -> None:
 
 def prune(args: Namespace) -> int:
     """Remove the workspaces and logs of sessions that ended long ago, and with --events the sessions themselves."""
-    from engine.tools.keeping import prunable, remove_events, remove_folders
+    from engine.tools.keeping import prunable
+    from engine.tools.keeping import prune as clear
     from tui.waiting import Waiting
 
     if not args.days >= 0:
@@ -111,10 +130,11 @@ def prune(args: Namespace) -> int:
         print(f"nothing was removed yet: --yes removes {what}; `bilevel export --best` no longer works afterwards")
         return 0
     with Waiting("removing"):
-        freed = remove_folders(found)
-        if args.events:
-            freed += remove_events(db, [each.session for each in found])
-    print(f"{len(found)} sessions cleared, {freed / 2**20:.1f} MB given back")
+        cleared, freed = clear(db, found, events=args.events)
+    for each in found:
+        if each.session not in cleared:
+            print(f"{each.session} was taken up again meanwhile: it stays")
+    print(f"{len(cleared)} sessions cleared, {freed / 2**20:.1f} MB given back")
     return 0
 
 
