@@ -6,10 +6,8 @@ how much of what it would have blocked was kept. A mechanism that would never ha
 failure.
 """
 
-import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -80,8 +78,8 @@ async def _rehearse(host: MechanismHost, view: View) -> Evidence:
     evidence = Evidence()
     spent: list[float] = []
     try:
+        host.nice = 19  # a rehearsal gives way to everything else on the machine
         hello = await host.start()
-        _be_nice(host)
         evidence.sandbox = hello.level
         trials = list(view.history)
         for trial in trials:
@@ -143,11 +141,3 @@ async def _one_trial(
     if trial.metric is not None:
         accepted = await ask("accept", trial=trial_told(view, trial))
         evidence.accepted_otherwise += accepted is not None and accepted != trial.kept
-
-
-def _be_nice(host: MechanismHost) -> None:
-    """A rehearsal gives way to everything else on the machine."""
-    pid = host.pid
-    if pid is not None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, pid, 19)
