@@ -7,7 +7,6 @@ engine's life: many systems have the program and forbid what it needs.
 
 import asyncio
 import contextlib
-import os
 import secrets
 import shutil
 import socket
@@ -20,6 +19,8 @@ from engine.mechanism.cage import readable
 
 PROBE_LIMIT = 10.0
 """Seconds for the probe; it takes some 30 ms."""
+PYTHON = str(Path(sys.executable).resolve())
+"""The interpreter itself, not the link to it in a virtual environment, whose folder is not needed."""
 _ISOLATION = ("--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL")
 _DEVICES = ("/dev/null", "/dev/urandom")
 _INSTALL = "install it: apt install bubblewrap, dnf install bubblewrap or pacman -S bubblewrap"
@@ -38,15 +39,17 @@ class Bubblewrap:
     why: str = ""
     fix: str = ""
 
-    def around(self, command: Sequence[str], folder: Path, environ: Mapping[str, str], paths: Sequence[str]) -> list[str]:
+    def around(
+        self, command: Sequence[str], folder: Path, environ: Mapping[str, str], paths: Sequence[str]
+    ) -> list[str]:
         """The command that runs `command` within, in `folder`; it can read that, `paths` and what Python needs."""
         assert self.program is not None
         words = [self.program, *_ISOLATION]
         for name, value in environ.items():
             words += ["--setenv", name, value]
-        for path in dict.fromkeys([*readable(), os.path.realpath(command[0]), *paths, str(folder)]):
+        for path in dict.fromkeys([*readable(), command[0], *paths, str(folder)]):
             bind = "--dev-bind" if path in _DEVICES else "--ro-bind"
-            words += [bind, os.path.realpath(path), path]
+            words += [bind, str(Path(path).resolve()), path]
         return [*words, "--remount-ro", "/", "--chdir", str(folder), "--", *command]
 
 
@@ -76,8 +79,7 @@ async def probe(program: str = "bwrap") -> Bubblewrap:
     path = shutil.which(program)
     if path is None:
         return Bubblewrap(None, "it is not installed", _INSTALL)
-    python = os.path.realpath(sys.executable)
-    within = Bubblewrap(path).around([python, "-I", "-S", "-c", "print('within')"], Path("/usr/lib"), {}, [])
+    within = Bubblewrap(path).around([PYTHON, "-I", "-S", "-c", "print('within')"], Path("/usr/lib"), {}, [])
     process = await asyncio.create_subprocess_exec(
         *within,
         env={},

@@ -21,6 +21,7 @@ import signal
 import struct
 import sys
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import TypedDict
 
 from engine.mechanism import landlock, seccomp
@@ -29,6 +30,7 @@ from engine.mechanism.syscalls import call, prctl, processor
 LEVELS = ("C", "B", "A", "A+")
 """From the weakest to the strongest."""
 BUBBLEWRAP, LANDLOCK, SECCOMP = "bubblewrap", "Landlock", "seccomp"
+STANDARD_LIBRARY = Path(os.__file__).parent
 BAIT = "bait"
 """A file in the working folder and one in the folder above it, which the engine lays there for a host to try."""
 _PR_SET_PDEATHSIG, _PR_GET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 21, 38
@@ -86,15 +88,20 @@ def reaches(level: str, asked: str) -> bool:
     return LEVELS.index(level) >= LEVELS.index(asked)
 
 
+def missing(findings: Collection[Finding]) -> list[str]:
+    """For each layer that does not hold, a line with the reason and with what would give it."""
+    return [f"{found['layer']}: {found['detail']} ({found['fix']})" for found in findings if not found["ok"]]
+
+
 def readable(libraries: Sequence[str] = ()) -> list[str]:
     """What Python needs to read while it runs: its standard library, shared libraries, and `libraries`.
 
     Never a whole home folder: of an interpreter that lies in one, its own lib folder alone.
     """
     system = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store", "/gnu/store", "/etc/ld.so.cache"]
-    ours = [os.path.join(sys.base_prefix, name) for name in ("lib", "lib64")]
-    paths = [os.path.dirname(os.__file__), *ours, *system, "/dev/null", "/dev/urandom", *libraries]
-    return [path for path in dict.fromkeys(paths) if os.path.exists(path)]
+    ours = [str(Path(sys.base_prefix, name)) for name in ("lib", "lib64")]
+    paths = [str(STANDARD_LIBRARY), *ours, *system, "/dev/null", "/dev/urandom", *libraries]
+    return [path for path in dict.fromkeys(paths) if Path(path).exists()]
 
 
 def confine(setup: Setup) -> list[Finding]:
@@ -169,7 +176,7 @@ def _limiter(what: int, wanted: int) -> Callable[[], str]:
 
 def _try_bubblewrap(setup: Setup) -> str:
     """From within: what the engine laid outside is not there, its sockets are not, its process is not."""
-    if _can_read(os.path.join("..", BAIT)):
+    if _can_read(Path("..", BAIT)):
         raise OSError("a file outside can be read")
     caller = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     reached = caller.connect_ex("\0" + setup["hail"]) == 0
@@ -188,12 +195,12 @@ def _landlock(setup: Setup) -> str:
             raise OSError(f"{private} lies within {around}, which Python itself needs to read")
     if _threads():
         raise OSError("other threads run already, and it would not bind them")
-    if not _can_read(BAIT):
+    if not _can_read(Path(BAIT)):
         raise OSError("the file to try it on cannot be read")
     used = landlock.allow_reading(setup["readable"])
-    if _can_read(BAIT):
+    if _can_read(Path(BAIT)):
         raise OSError("it was accepted, and a forbidden file can be read all the same")
-    if not _can_read(os.path.join(os.path.dirname(os.__file__), "os.py")):
+    if not _can_read(STANDARD_LIBRARY / "os.py"):
         raise OSError("it was accepted, and the standard library cannot be read any more")
     return f"version {used}: a file that could be read before cannot be read after"
 
@@ -248,15 +255,15 @@ def _threads() -> bool:
         if error.errno == errno.EINVAL:
             return True
         try:
-            return len(os.listdir("/proc/self/task")) > 1
+            return len(list(Path("/proc/self/task").iterdir())) > 1
         except OSError:
             return _thread._count() > 0
     return False
 
 
-def _can_read(path: str) -> bool:
+def _can_read(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             return bool(file.read(1))
     except OSError:
         return False
@@ -273,5 +280,4 @@ def _exists(pid: int) -> bool:
 
 
 def _lies_in(path: str, folder: str) -> bool:
-    path, folder = os.path.realpath(path), os.path.realpath(folder)
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())

@@ -15,7 +15,6 @@ mechanism, it decides as if nothing had happened. What was decided by a hook is 
 """
 
 import asyncio
-import importlib.util
 import os
 import secrets
 from collections.abc import Mapping
@@ -26,8 +25,9 @@ from typing import Any
 from engine.errors import BilevelError
 from engine.mechanism import protocol
 from engine.mechanism.bubblewrap import Bubblewrap, find_bubblewrap, hail
-from engine.mechanism.cage import BUBBLEWRAP, Finding, Setup, level_of, reaches, readable
+from engine.mechanism.cage import BUBBLEWRAP, Finding, Setup, level_of, missing, reaches, readable
 from engine.mechanism.contract import HOOKS, ContractViolation, ViewState, check_answer, clean_text
+from engine.mechanism.places import numpy_folder, numpy_paths, private_folders
 from engine.mechanism.process import HostProcess
 from engine.mechanism.source_check import check_source
 from engine.mechanism.trust import source_hash
@@ -97,7 +97,7 @@ class Hello:
     @property
     def missing(self) -> tuple[str, ...]:
         """The layers that do not, each with the reason and with what would give it."""
-        return tuple(f"{f['layer']}: {f['detail']} ({f['fix']})" for f in self.findings if not f["ok"])
+        return tuple(missing(self.findings))
 
 
 class MechanismHost:
@@ -192,6 +192,7 @@ class MechanismHost:
                 raise HostDied(f"Its host was started {self._starts} times without one answered call; take it out.")
             self._starts += 1
             self.hello = await self._spawn()
+            self._require = self.hello.level  # one that is started again is confined no less
         assert self.hello is not None
         return self.hello
 
@@ -199,7 +200,7 @@ class MechanismHost:
         self._told = 0
         try:
             outside = await find_bubblewrap()
-            self._process = await HostProcess.spawn(self._folder, outside, _numpy_paths())
+            self._process = await HostProcess.spawn(self._folder, outside, numpy_paths())
         except OSError as error:
             raise HostDied(f"Its host cannot be started: {error}.") from error
         findings = await self._confine(outside)
@@ -223,19 +224,19 @@ class MechanismHost:
                 cpu_seconds=CPU_SECONDS,
                 wrapped=outside.program is not None,
                 hail=name,
-                readable=readable(_numpy_paths()),
-                private=[os.path.expanduser("~"), str(self._folder.resolve())],
+                readable=readable(numpy_paths()),
+                private=private_folders(self._folder),
             )
             preload = "numpy" in self.source or ".rng" in self.source
             findings: list[Finding] = await self._ask(
-                START_LIMIT, "setup", numpy=_numpy_folder(), preload=preload, nice=self.nice, cage=setup
+                START_LIMIT, "setup", numpy=numpy_folder(), preload=preload, nice=self.nice, cage=setup
             )
         if outside.program is None:
             findings.append(Finding(layer=BUBBLEWRAP, ok=False, detail=outside.why, fix=outside.fix))
         level = level_of(findings)
         if self._require is not None and not reaches(level, self._require):
             await self._bury()
-            reasons = "; ".join(f"{f['layer']}: {f['detail']} ({f['fix']})" for f in findings if not f["ok"])
+            reasons = "; ".join(missing(findings))
             raise SandboxTooWeak(f"Its sandbox is of level {level}, and {self._require} is asked for: {reasons}.")
         return findings
 
@@ -284,7 +285,9 @@ class MechanismHost:
             process = self._process
             ending = await self._bury(grace=0.5)
             said = clean_text(process.output[-2000:])
-            last = f" ({said[-300:]})" if said and operation == "setup" else ""  # what bubblewrap or Python complained of
+            last = (
+                f" ({said[-300:]})" if said and operation == "setup" else ""
+            )  # what bubblewrap or Python complained of
             raise HostDied(f"Its host died at {what}: {ending}{last}.", said) from None
         except asyncio.CancelledError:
             self._process.kill()  # its answer is still to come, and would be taken for another's
@@ -308,14 +311,3 @@ class MechanismHost:
     async def _bury(self, grace: float = 0.0) -> str:
         process, self._process = self._process, None
         return await process.bury(grace) if process is not None else ""
-
-
-def _numpy_folder() -> str | None:
-    spec = importlib.util.find_spec("numpy")
-    return str(Path(spec.origin).parents[1]) if spec is not None and spec.origin else None
-
-
-def _numpy_paths() -> list[str]:
-    """numpy and the libraries that came with it."""
-    folder = _numpy_folder()
-    return [] if folder is None else [os.path.join(folder, name) for name in ("numpy", "numpy.libs")]

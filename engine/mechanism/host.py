@@ -1,17 +1,17 @@
 """The mechanism host: `python -s -P -S host.py DESCRIPTOR`, alone in its process, holds one mechanism, answers calls.
 
-It confines itself (see cage) before it is sent the source, tells which layers hold, and answers each frame of the engine with exactly one (see
-protocol). Whatever the mechanism raises, `SystemExit` included, comes back as an error with the mechanism's own lines.
-Deadlines, and what a dead or lying host leads to, are the engine's business (see client).
+It confines itself (see cage) before it is sent the source, and tells which layers hold. It answers each frame of the
+engine with exactly one (see protocol). Whatever the mechanism raises, `SystemExit` included, comes back as an error
+with the mechanism's own lines. Deadlines, and what a dead or lying host leads to, are the engine's part (see client).
 
 Only `observe` changes the mechanism: every other hook is called on a copy of it, so that its state follows from the
 trials alone and a host that was started again and replayed decides the same.
 
-Standard library and engine.search alone; numpy is the only other package that the mechanism can import.
+Standard library and engine.search alone; numpy is the only other package that the mechanism can import. What takes long
+to import is left out, importlib.abc for one: a session waits for a host to start.
 """
 
 import copy
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
@@ -61,11 +61,11 @@ class Stream:
         return bytes(parts)
 
 
-class NumpyOnly(importlib.abc.MetaPathFinder):
+class NumpyOnly:
     """Finds numpy in the engine's site-packages, a folder that may not be listed, and nothing else that lies there."""
 
     def __init__(self, folder: str) -> None:
-        self._package = os.path.join(folder, "numpy")
+        self._package = Path(folder, "numpy")
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -73,8 +73,8 @@ class NumpyOnly(importlib.abc.MetaPathFinder):
         """The spec of numpy; its submodules are found through its own path."""
         if name != "numpy":
             return None
-        start = os.path.join(self._package, "__init__.py")
-        return importlib.util.spec_from_file_location(name, start, submodule_search_locations=[self._package])
+        start = self._package / "__init__.py"
+        return importlib.util.spec_from_file_location(name, start, submodule_search_locations=[str(self._package)])
 
 
 class Host:

@@ -11,12 +11,11 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.mechanism.bubblewrap import Bubblewrap
+from engine.mechanism.bubblewrap import PYTHON, Bubblewrap
 from engine.mechanism.cage import BAIT
 from engine.mechanism.wire import Wire
 
@@ -26,8 +25,7 @@ KEPT_OUTPUT = 2**16
 FLOOD = 8 * 2**20
 # -s -P -S with an environment of our own shuts out what -I -S does, but -I would also ignore PYTHONHASHSEED: without it
 # the order of sets changes from process to process, and with it a mechanism's decisions.
-# The interpreter itself, not the link to it in a virtual environment: the environment's folder is not needed.
-COMMAND = (os.path.realpath(sys.executable), "-s", "-P", "-S")
+COMMAND = (PYTHON, "-s", "-P", "-S")
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
 
 
@@ -146,7 +144,7 @@ def _kill_group(group: int) -> None:
 def _ending(code: int) -> str:
     if code > 128:  # how bubblewrap passes on a signal
         code = 128 - code
-    if code >= 0 or -code not in iter(signal.Signals):
+    if code >= 0 or -code not in set(signal.Signals):
         return f"it exited with code {abs(code)}"
     if -code == signal.SIGXCPU:
         return "it used up its processor time"

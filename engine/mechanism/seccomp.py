@@ -19,16 +19,18 @@ import struct
 
 from engine.mechanism.syscalls import PROCESSORS, prctl, processor
 
-ALLOWED = (
-    # memory, time, itself
-    "brk mmap munmap mprotect mremap madvise futex set_robust_list set_tid_address rseq membarrier restart_syscall "
-    "rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack exit exit_group getrandom sched_yield sched_getaffinity "
-    "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage getrlimit uname sysinfo "
-    "getpid getppid gettid getuid geteuid getgid getegid capget "
-    # descriptors, and files that it may read
-    "read readv pread64 write writev lseek close close_range dup dup2 dup3 getdents64 getcwd "
-    "stat fstat lstat statx newfstatat access faccessat faccessat2 readlink readlinkat"
-).split()
+_ITSELF = """
+    brk mmap munmap mprotect mremap madvise futex set_robust_list set_tid_address rseq membarrier
+    restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack exit exit_group getrandom sched_yield
+    sched_getaffinity clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage
+    getrlimit uname sysinfo getpid getppid gettid getuid geteuid getgid getegid capget
+"""
+_FILES = """
+    read readv pread64 write writev lseek close close_range dup dup2 dup3 getdents64 getcwd stat fstat lstat
+    statx newfstatat access faccessat faccessat2 readlink readlinkat
+"""
+ALLOWED = (*_ITSELF.split(), *_FILES.split())
+"""Calls about memory, time and the process itself; and about descriptors, and files that it may read."""
 _OPENS_TO_WRITE = os.O_ACCMODE | 0x40 | 0x200  # O_CREAT and O_TRUNC have these values on every processor in the table
 _FCNTL = (0, 1, 2, 3, 1030)  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC
 _IOCTL = (0x5401, 0x5450, 0x5451)  # TCGETS (is it a terminal?), FIONCLEX, FIOCLEX

@@ -7,7 +7,6 @@ processor `numbers` raises OSError, and what rests on it is reported as missing.
 import ctypes
 import errno
 import os
-import platform
 from typing import Any, NamedTuple
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -39,7 +38,7 @@ def prctl(option: int, first: int, second: Any = 0) -> None:
 
 def processor(machine: str = "") -> Processor:
     """What is known of this processor, or of the one named. Raises OSError for one that is not known."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     if machine not in PROCESSORS:
         raise OSError(errno.ENOSYS, f"no table of system calls for {machine or 'this processor'}")
     return PROCESSORS[machine]
