@@ -1,3 +1,4 @@
+# ruff: noqa (it stands behind the text of cage_attacks, whose names it uses)
 """The second half of the hostile mechanism (see cage_attacks): processes, memory, disk, raw calls, descriptors."""
 
 

@@ -1,7 +1,7 @@
 """Runs of the stand-in engine under attack (see cage_victim), by the current user and by one without rights.
 
-A run takes one to some seconds, so each is made once and looked at by many tests. What this machine cannot do is skipped
-with the reason that the checks of a machine give.
+A run takes one to some seconds, so each is made once and looked at by many tests. What this machine cannot do is
+skipped with the reason that the checks of a machine give.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import pytest
 from mechanism_hosts import doing
 
 from engine.mechanism.bubblewrap import probe
+from engine.mechanism.cage import missing
 from engine.mechanism.sandbox import Sandbox, probe_sandbox
 
 HERE = Path(__file__).resolve().parent
@@ -32,48 +33,37 @@ FORGE = (
     "def send(raw):\n    os.write(int(sys.argv[1]), struct.pack('>I', len(raw)) + raw)\n"
     "def mine():\n    at = sys._getframe()\n    while 'frame' not in at.f_locals:\n        at = at.f_back\n"
     "    return at.f_locals['frame']['id'].encode()\n"
-    "def machine(code):\n    page = mmap.mmap(-1, 4096, prot=7)\n    page.write(code)\n"
+    "def machine(code):\n    page = mmap.mmap(-1, 4096, prot=7)\n    page.write(bytes.fromhex(code))\n"
     "    at = ctypes.addressof(ctypes.c_char.from_buffer(page))\n    ctypes.CFUNCTYPE(ctypes.c_long)(at)()\n"
 )
+SWALLOW = (
+    "[signal.signal(n, signal.SIG_IGN) for n in range(1, 32) if n not in (9, 19)]\n"
+    "while True:\n    try: time.sleep(60)\n    except BaseException: pass"
+)
 MISBEHAVIOURS = {
-    "loop": "while True: pass",
-    "loop in C": "re.match('(a+)+$', 'a' * 64 + 'b')",
-    "loop that swallows signals": "[signal.signal(n, signal.SIG_IGN) for n in range(1, 32) if n not in (9, 19)]\n"
-    "while True:\n    try: time.sleep(60)\n    except BaseException: pass",
-    "print for ever": "while True: print('y' * 100_000)",
-    "forged reply": 'send(b\'{"id": "0123456789abcdef", "ok": null}\')',
-    "pre-sent reply": "send(b'{\"id\": \"' + mine() + b'\", \"ok\": 1}')",
-    "garbage": "os.write(int(sys.argv[1]), b'\\xff' * 100)",
-    "300 MB announced": "os.write(int(sys.argv[1]), struct.pack('>I', 300 * 2**20))",
-    "depth 100,000": "send(b'[' * 100_000)",
-    "1e999": 'send(b\'{"id": "\' + mine() + b\'", "ok": 1e999}\')',
-    "sys.exit": "sys.exit(0)",
-    "_exit": "os._exit(0)",
-    "segfault": "ctypes.string_at(0)",
-    "json replaced": "json.dumps = json.JSONEncoder = None; sys.modules.clear(); time.sleep(60)",
-    "host replaced": "sys._getframe(2).f_globals['protocol'].encode = lambda *a: b''\nreturn 'x'",
-    "32-bit call": "machine(bytes.fromhex('b814000000cd80c3'))",
-    "x32 call": "machine(bytes.fromhex('b8270000400f05c3'))",
+    "loop": ("while True: pass", "DeadlineExceeded"),
+    "loop in C": ("re.match('(a+)+$', 'a' * 64 + 'b')", "DeadlineExceeded"),
+    "loop that swallows signals": (SWALLOW, "DeadlineExceeded"),
+    "json replaced": ("json.dumps = json.JSONEncoder = None; sys.modules.clear(); time.sleep(60)", "DeadlineExceeded"),
+    "host replaced": ("sys._getframe(2).f_globals['frame_of'] = lambda *a: b''", "DeadlineExceeded"),
+    "protocol replaced": ("sys._getframe(2).f_globals['protocol'].encode = lambda *a: b'xxxxxxxx'", "Violation"),
+    "print for ever": ("while True: print('y' * 100_000)", "Violation"),
+    "forged reply": ('send(b\'{"id": "0123456789abcdef", "ok": null}\')', "Violation"),
+    "pre-sent reply": ('send(b\'{"id": "\' + mine() + b\'", "ok": 1}\')', "Violation"),
+    "pre-sent and real reply": ('send(b\'{"id": "\' + mine() + b\'", "ok": null}\' * 2)', "Violation"),
+    "garbage": ("os.write(int(sys.argv[1]), b'\\xff' * 100)", "Violation"),
+    "300 MB announced": ("os.write(int(sys.argv[1]), struct.pack('>I', 300 * 2**20))", "Violation"),
+    "depth 100,000": ("send(b'[' * 100_000)", "Violation"),
+    "1e999": ('send(b\'{"id": "\' + mine() + b\'", "ok": 1e999}\')', "Violation"),
+    "surrogate": ("return '\\ud800'", "WrongAnswer"),
+    "huge integer": ("return 2**70", "WrongAnswer"),
+    "sys.exit": ("sys.exit(0)", "HookFailed"),
+    "_exit": ("os._exit(0)", "HostDied: Its host died at advise: it exited with code 0"),
+    "segfault": ("ctypes.string_at(0)", "HostDied: Its host died at advise: it was ended by SIGSEGV"),
+    "32-bit call": ("machine('b814000000cd80c3')", "HostDied: Its host died at advise: it was ended by SIGSYS"),
+    "x32 call": ("machine('b8270000400f05c3')", "HostDied: Its host died at advise: it was ended by SIGSYS"),
 }
-HOST_ENDS = {
-    "loop": "DeadlineExceeded",
-    "loop in C": "DeadlineExceeded",
-    "loop that swallows signals": "DeadlineExceeded",
-    "print for ever": "Violation",
-    "forged reply": "Violation",
-    "pre-sent reply": "Violation",
-    "garbage": "Violation",
-    "300 MB announced": "Violation",
-    "depth 100,000": "Violation",
-    "1e999": "Violation",
-    "sys.exit": "HookFailed",
-    "_exit": "HostDied: Its host died at advise: it exited with code 0",
-    "segfault": "HostDied: Its host died at advise: it was ended by SIGSEGV",
-    "json replaced": "DeadlineExceeded",
-    "host replaced": "DeadlineExceeded",
-    "32-bit call": "HostDied: Its host died at advise: it was ended by SIGSYS",
-    "x32 call": "HostDied: Its host died at advise: it was ended by SIGSYS",
-}
+"""By name: what a hook does, and how its call ends, or the next one where the host's own reply is the one too many."""
 
 
 @functools.cache
@@ -116,13 +106,9 @@ def run(user: str, level: str) -> dict[str, Any]:
         if found is None:
             pytest.skip("no Python that another user can run, with the packages and this project readable to it")
         python, options = found, as_nobody()
-    if level in ("A+", "B") and (missing := asyncio.run(probe())).program is None:
-        pytest.skip(f"bubblewrap: {missing.why} ({missing.fix})")
-    misbehaviours = MISBEHAVIOURS if level == "A+" or level == sandbox().level else {}
-    sources = {
-        name: doing("if view.guidance == 'bad':", *("    " + line for line in text.splitlines()), "return 'fine'", top=FORGE)
-        for name, text in misbehaviours.items()
-    }
+    if level in ("A+", "B") and (outside := asyncio.run(probe())).program is None:
+        pytest.skip(f"bubblewrap: {outside.why} ({outside.fix})")
+    sources = {name: bad_once(text) for name, (text, _) in MISBEHAVIOURS.items()} if level == sandbox().level else {}
     request = {"source": ATTACKS_SOURCE, "attacks": attacks(), "misbehaviours": sources}
     done = subprocess.run(
         [python, str(HERE / "cage_victim.py"), level, str(ROOT)],
@@ -138,10 +124,25 @@ def run(user: str, level: str) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(done.stdout)
     lacking = [found for found in told["findings"] if not found["ok"] and found["detail"] != "left out for this test"]
     if told["level"] != level:
-        pytest.skip(f"level {told['level']}: " + "; ".join(f"{f['layer']}: {f['detail']} ({f['fix']})" for f in lacking))
+        pytest.skip(f"level {told['level']}: " + "; ".join(missing(lacking)))
     return told
 
 
+def best() -> str:
+    """The highest level that this machine gives. Skips the test where that is C."""
+    if sandbox().level not in LEVELS:
+        pytest.skip("level C: " + "; ".join(missing(sandbox().findings)))
+    return sandbox().level
+
+
+def bad_once(statements: str) -> str:
+    """A mechanism that does this when it is told to be bad, and is fine otherwise."""
+    return doing(
+        "if view.guidance == 'bad':", *("    " + line for line in statements.splitlines()), "return 'fine'", top=FORGE
+    )
+
+
 def attacks() -> list[str]:
-    """The names of the attacks, as the hostile source defines them."""
-    return [line[4:].partition("(")[0] for line in ATTACKS_SOURCE.splitlines() if line.startswith("def case_")]
+    """The names of the attacks, as the hostile source defines them; that on descriptors before others open some."""
+    names = [line[4:].partition("(")[0] for line in ATTACKS_SOURCE.splitlines() if line.startswith("def case_")]
+    return sorted(names, key=lambda name: name != "case_19_descriptors")

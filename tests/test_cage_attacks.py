@@ -5,10 +5,11 @@ is root, by one without rights. What came of every attempt is looked at, and wha
 """
 
 import json
+import os
 from typing import Any
 
 import pytest
-from cage_runs import HOST_ENDS, LEVELS, MISBEHAVIOURS, USERS, attacks, run
+from cage_runs import LEVELS, MISBEHAVIOURS, USERS, attacks, best, run
 
 REFUSALS = {"EPERM", "EACCES", "ENOSYS"}
 UNSEEN = {"ENOENT", "ENOTDIR", "EROFS"}
@@ -16,7 +17,7 @@ UNSEEN = {"ENOENT", "ENOTDIR", "EROFS"}
 EXTRA: dict[str, set[str]] = {
     "case_1_read_a_key_or_validation_data": UNSEEN,
     "case_3_look_into_the_engine": UNSEEN,
-    "case_5_reach_the_network": {"gaierror", "-2", "-3"},
+    "case_5_reach_the_network": {"gaierror"},
     "case_6_change_the_target": UNSEEN,
     "case_7_links_and_drops": UNSEEN,
     "case_9_threads": {"RuntimeError"},
@@ -29,8 +30,7 @@ INSPECTED = {"case_2_secrets", "case_19_descriptors"}
 @pytest.fixture(params=[f"{user} {level}" for user in USERS for level in LEVELS])
 def told(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What a run told, for each user and level."""
-    user, level = request.param.split()
-    return run(user, level)
+    return run(*request.param.split())
 
 
 @pytest.mark.parametrize("attack", [name for name in attacks() if name not in INSPECTED])
@@ -60,13 +60,13 @@ def test_it_inherits_the_protocols_descriptor_alone(told: dict[str, Any]) -> Non
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
 def test_a_host_that_misbehaves_ends_as_it_should_and_the_next_call_is_served(user: str, name: str) -> None:
-    ended = run(user, "A+")["ended"][name]
-    if name in ("32-bit call", "x32 call") and "SIGILL" in ended:
-        pytest.skip("another kind of processor")
-    assert ended.startswith(HOST_ENDS[name])
-    assert ended.endswith(" / fine")
+    if name in ("32-bit call", "x32 call") and os.uname().machine != "x86_64":
+        pytest.skip("this processor has no such mode")
+    ended = run(user, best())["ended"][name]
+    assert [said for said in ended[:2] if said.startswith(MISBEHAVIOURS[name][1])]
+    assert ended[2] == "fine"
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_the_victim_noticed_nothing_of_them(user: str) -> None:
-    assert run(user, "A+")["harm"] == []
+    assert run(user, best())["harm"] == []

@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.append(os.environ["WEAK_ROOT"])
 
-from engine.mechanism import host, landlock, seccomp, syscalls  # noqa: E402
+from engine.mechanism import host, landlock, seccomp, syscalls
 
 
 def fails(number: int) -> Any:

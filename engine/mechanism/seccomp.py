@@ -8,7 +8,7 @@ or takes a protection off this process again. Another processor mode (32 bits, x
     open, openat    for reading
     fcntl, ioctl    for what Python does with its own descriptors; not to have signals sent (F_SETOWN), no TIOCSTI
     kill, tgkill    itself
-    prlimit64       reading limits
+    prlimit64       reading its own limits
 
 Files can still be looked at (`stat`), as far as the other layers let them be seen. Standard library alone.
 """
@@ -75,7 +75,7 @@ def build(calls: dict[str, int], audit: int, pid: int) -> list[Instruction]:
     program += _when(calls, "ioctl", _if_one_of(1, _IOCTL))
     program += _when(calls, "kill", _if_one_of(0, (pid,)))
     program += _when(calls, "tgkill", _if_one_of(0, (pid,)))
-    program += _when(calls, "prlimit64", _if_null(2))
+    program += _when(calls, "prlimit64", _if_own_and_null(0, pid, 2))
     program += _when(calls, "clone3", [(_RETURN, 0, 0, _ERRNO | _ENOSYS)])  # libc then asks for clone, and is refused
     return [*program, (_RETURN, 0, 0, _ERRNO | _EPERM)]
 
@@ -95,11 +95,12 @@ def _unless_bits(argument: int, bits: int) -> list[Instruction]:
     return [_low(argument), (_ANY_BIT, 0, 1, bits), (_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ALLOW)]
 
 
-def _if_null(argument: int) -> list[Instruction]:
-    """Allowed when the argument is a null pointer, all 64 bits of it."""
-    low, high = _low(argument), (_LOAD, 0, 0, _low(argument)[3] + 4)
+def _if_own_and_null(process: int, pid: int, pointer: int) -> list[Instruction]:
+    """Allowed when one argument is this process and the other a null pointer, all 64 bits of it."""
+    low, high = _low(pointer), (_LOAD, 0, 0, _low(pointer)[3] + 4)
+    own = [_low(process), (_EQUAL, 1, 0, 0), (_EQUAL, 0, 4, pid)]
     refuse, allow = (_RETURN, 0, 0, _ERRNO | _EPERM), (_RETURN, 0, 0, _ALLOW)
-    return [low, (_EQUAL, 0, 2, 0), high, (_EQUAL, 1, 0, 0), refuse, allow]
+    return [*own, low, (_EQUAL, 0, 2, 0), high, (_EQUAL, 1, 0, 0), refuse, allow]
 
 
 def _low(argument: int) -> Instruction:
