@@ -150,8 +150,7 @@ async def test_bytes_between_two_calls_are_a_violation(host_of: HostMaker) -> No
     host = host_of(
         doing("if view.strategy == 'bad':", "    " + later, "return 'fine'", top=FORGE + "import threading\n")
     )
-    await host.start()
-    if os.geteuid() != 0:  # threads are forbidden where the limit on processes binds
+    if "no further processes or threads" in (await host.start()).layers:  # only a thread could run between calls
         with pytest.raises(HookFailed, match="thread"):
             await host.call("advise", BAD, {}, trial=1)
         return
