@@ -10,13 +10,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+from engine.errors import InputError
 from engine.record.reader import Reader
+from engine.record.schema import RecordError
 from engine.record.view import View, fold
 from engine.session.startup import Opened, Startup
+
+IMPATIENT = str(Path(__file__).with_name("engine_impatient.py"))
+"""The script of an engine with short waits."""
 
 SCRIPT = """\
 import math, os, random, sys, time
@@ -164,3 +170,38 @@ def left_behind(folder: Path = Path("/")) -> list[int]:
                 if os.fsencode(folder) in where:
                     found.append(int(entry.name))
     return found
+
+
+@contextlib.contextmanager
+def engine_of(db: Path, what: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+    """An engine with short waits; it is killed if the test leaves it running."""
+    db.parent.mkdir(exist_ok=True)
+    process = start_engine(db, what, IMPATIENT)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def completed(db: Path) -> int:
+    """Trials that the record knows as done."""
+    try:
+        return read_view(db).completed
+    except (InputError, RecordError):
+        return -1
+
+
+async def ended(process: subprocess.Popen[bytes], db: Path) -> None:
+    assert await asyncio.to_thread(process.wait, 60) == 0, (db.parent / "engine.log").read_text()[-3000:]
+
+
+def check_whole(db: Path, trials: int) -> None:
+    """A full session: one result a run, an unbroken chain, no process left."""
+    view = read_view(db)
+    assert (view.status, view.completed) == ("finished", trials)
+    results = Counter(event.run for event in events(db, "s1", "trial_finished"))
+    assert set(results.values()) == {1} and len(results) == 3 + trials
+    with Reader(db) as reader:
+        assert reader.verify("s1") == view.seq
+    assert left_behind(db.parent) == []

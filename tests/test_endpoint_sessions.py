@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fast_sessions import SCRIPT, events, opened, plan, read_view, run_session, start_engine, until, write_target
+from fast_sessions import (
+    IMPATIENT,
+    SCRIPT,
+    events,
+    opened,
+    plan,
+    read_view,
+    run_session,
+    start_engine,
+    until,
+    write_target,
+)
 from loopback import Loopback, offline_answers, purpose_of, seeded
 
 import engine.session.session as session_module
@@ -20,7 +31,6 @@ from engine.record.reader import Reader
 KEY = "sk-verysecret-0123456789abcdef"
 ENVIRON = {"BILEVEL_API_KEY": KEY}
 PRICES = {"price_in": 2.0, "price_out": 10.0}
-IMPATIENT = str(Path(__file__).with_name("engine_impatient.py"))
 FAULTS = ("429", "500", "slow", "length", "not_json", "no_choices", "cut", "empty")
 SEED = 39
 """With it each of the faults is among the first 24 requests."""
@@ -175,7 +185,7 @@ async def test_trials_go_on_undisturbed_while_the_outer_levels_wait_in_vain(db: 
 
     target = write_target(tmp_path / "slow", seconds=0.2)
     async with Loopback(answer) as server:
-        what = asking(server, target, trials=16, confirm=False, model_timeout=0.2)
+        what = asking(server, target, trials=16, confirm=False, baseline_runs=1, model_timeout=0.2)
         view = await run_session(db, what, ENVIRON)
     assert (view.status, view.completed) == ("finished", 16)
     skipped = of("level_skipped", db)
@@ -196,7 +206,7 @@ async def test_a_trial_that_trains_when_the_model_goes_away_ends_as_ever(db: Pat
     target = write_target(tmp_path / "slow", seconds=0.4)
     async with (
         endpoint(lambda number: "500" if down else None) as server,
-        opened(db, asking(server, target, trials=7, confirm=False), ENVIRON) as session,
+        opened(db, asking(server, target, trials=7, confirm=False, baseline_runs=1), ENVIRON) as session,
     ):
         view = session.journal.view
         task = asyncio.create_task(session.session.run())
@@ -251,8 +261,8 @@ def holding(secret: bytes, db: Path) -> list[str]:
         found += [f"blob {name}" for name, data in blobs if secret in zlib.decompress(data)]
     finally:
         connection.close()
-    for repository in db.parent.glob(".bilevel/*/workspace"):
-        command = ["git", "-C", str(repository), "cat-file", "--batch", "--batch-all-objects"]
+    for repository in db.parent.glob(".bilevel/*/workspace.git"):
+        command = ["git", "--git-dir", str(repository), "cat-file", "--batch", "--batch-all-objects"]
         found += [str(repository)] * (secret in subprocess.run(command, capture_output=True, check=True).stdout)
     assert bodies and blobs
     return found

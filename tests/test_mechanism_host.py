@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 
 import pytest
-from mechanism_hosts import HostMaker, asking, doing, host_of, module, proposal, state, trial, until
+from mechanism_hosts import HostMaker, asking, doing, host_of, kill, module, proposal, state, trial, until
 
 from engine.mechanism import process
 from engine.mechanism.cage import level_of
@@ -178,8 +177,7 @@ def advise(self, view): return str(self.draws)
     for number in range(4):
         await host.observe(trial(number, {"MATRIX_LR": 0.1} if number else {}), incumbent=0)
     before, pid = await host.call("advise", state(), {}, trial=4), host.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    await kill(host)
     with pytest.raises(HostDied, match="SIGKILL"):
         await host.call("advise", state(), {}, trial=4)
     assert await host.call("advise", state(), {}, trial=4) == before
@@ -301,8 +299,7 @@ def advise(self, view): return str(self.seen)
         await host.observe(trial(1), 0)
     await host.observe(trial(2), 0)
     assert await host.call("advise", state(), {}, trial=3) == "[0, 1, 2]"
-    assert host.pid is not None
-    os.kill(host.pid, signal.SIGKILL)
+    await kill(host)
     with pytest.raises(HostDied):
         await host.call("advise", state(), {}, trial=3)
     assert await host.call("advise", state(), {}, trial=3) == "[0, 1, 2]"

@@ -123,6 +123,37 @@ async def test_a_trial_that_changes_a_fixed_file_is_invalid_and_the_file_is_rest
     assert (db.parent / ".bilevel/s1/workspace/fixed.py").read_text() == "EVALUATION = 'fixed'\n"
 
 
+async def test_a_session_without_a_baseline_never_searches_however_often_it_is_resumed(
+    db: Path, tmp_path: Path
+) -> None:
+    script = "BATCH = 1024\nLR = 0.1\nWD = 0.2\nMODE = 'a'\nDEPTH = 4\nraise OSError('no data')"
+    target = write_target(tmp_path / "t", script=script)
+    await run_session(db, plan(target, baseline_runs=2))
+    for _ in range(3):
+        view = await run_session(db, {"resume": "s1"})
+        assert view.status == "failed" and "start a new one" in view.status_reason
+    assert view.completed == 0 and set(view.finished_runs) == {"baseline-1", "baseline-2"}
+
+
+async def test_a_run_that_removes_its_folder_is_invalid_and_the_next_has_its_files(db: Path, tmp_path: Path) -> None:
+    script = (
+        "import os, shutil\nBATCH = 1024\nLR = 0.1\nWD = 0.2\nMODE = 'a'\nDEPTH = 4\n"
+        "if BATCH > 1024: shutil.rmtree(os.getcwd())\nprint('---\\nval_bpb: 1.5')\n"
+    )
+    view = await run_session(db, plan(write_target(tmp_path / "t", script=script), trials=3, confirm=False))
+    assert view.status == "finished" and view.history.trials[1].status == "invalid"
+    assert any(trial.status in ("keep", "discard") for trial in view.history if trial.number > 1)
+
+
+async def test_a_session_that_lost_its_folder_is_resumed_from_the_commits(db: Path, target: Path) -> None:
+    import shutil
+
+    await run_session(db, plan(target, trials=3))
+    shutil.rmtree(db.parent / ".bilevel/s1/workspace")
+    view = await run_session(db, {"resume": "s1", "extend": {"trials": 5}})
+    assert (view.status, view.completed) == ("finished", 5)
+
+
 async def test_results_tsv_has_a_line_for_each_run_of_the_search(db: Path, target: Path) -> None:
     view = await run_session(db, plan(target, trials=3, confirm=False))
     lines = (db.parent / ".bilevel/s1/results.tsv").read_text().splitlines()

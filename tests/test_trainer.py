@@ -259,3 +259,21 @@ async def test_a_result_counts_only_when_it_is_whole_and_its_own(tmp_path: Path)
     path.unlink()
     path.symlink_to(spec.result)
     assert outcome_of(path, spec.run, 1, spec.token) is None
+
+
+async def test_a_supervisor_that_somebody_stopped_still_ends_its_run(tmp_path: Path) -> None:
+    trainer = Trainer()
+    spec = run_spec(tmp_path, "await_file('never')", deadline=60.0, grace=1.0)
+    spawned = await trainer.start(spec)
+    os.kill(spawned.pid, signal.SIGSTOP)
+    await trainer.stop("a person stopped it")
+    outcome = await trainer.wait()
+    assert (outcome.why, outcome.reason) == ("stopped", "a person stopped it")
+
+
+async def test_a_stopped_supervisor_is_woken_when_its_deadline_has_passed(tmp_path: Path) -> None:
+    trainer = Trainer()
+    spec = run_spec(tmp_path, "await_file('never')", deadline=0.5, grace=0.2)
+    spawned = await trainer.start(spec)
+    os.kill(spawned.pid, signal.SIGSTOP)
+    assert (await trainer.wait()).why == "deadline"

@@ -1,6 +1,7 @@
 """The workspace: a real git repository in which every trial is a commit, whatever a trainer or a kill does to it."""
 
 import asyncio
+import shutil
 import hashlib
 import os
 import subprocess
@@ -182,15 +183,16 @@ async def test_a_workspace_opens_again_without_the_target(workspace: Workspace) 
 
 async def test_locks_of_a_killed_git_are_removed(workspace: Workspace) -> None:
     commit = await workspace.prepare(1, config(workspace, BATCH=8192), "")
-    for lock in (".git/index.lock", ".git/refs/heads/search.lock", ".git/refs/trials/1.lock"):
-        (workspace.folder / lock).touch()
+    repository = workspace.folder.with_name("workspace.git")
+    for lock in ("index.lock", "refs/heads/search.lock", "refs/trials/1.lock"):
+        (repository / lock).touch()
     await workspace.keep(commit)
-    for lock in (".git/index.lock", ".git/refs/trials/1.lock"):
-        (workspace.folder / lock).touch()
+    for lock in ("index.lock", "refs/trials/1.lock"):
+        (repository / lock).touch()
     opened = await Workspace.open(workspace.folder, workspace.target)
     again = await opened.prepare(1, config(workspace, BATCH=8192), "")
     assert await opened.diff(commit, again) == ""
-    assert list((workspace.folder / ".git").rglob("*.lock")) == []
+    assert list(repository.rglob("*.lock")) == []
 
 
 async def test_a_cancelled_prepare_can_be_repeated(workspace: Workspace) -> None:
@@ -216,7 +218,7 @@ async def test_a_creation_that_was_cut_short_is_begun_anew(workspace: Workspace,
 
 
 async def test_a_workspace_that_is_not_there_cannot_be_opened(workspace: Workspace, tmp_path: Path) -> None:
-    with pytest.raises(BilevelError, match="there is no directory"):
+    with pytest.raises(BilevelError, match="is gone, so this session cannot go on"):
         await Workspace.open(tmp_path / "nowhere", workspace.target)
 
 
@@ -282,3 +284,24 @@ async def test_results_are_one_line_a_trial(workspace: Workspace) -> None:
     assert [line.count("\t") for line in lines] == [4, 4, 4]
     workspace.write_results([Result("c" * 40, 1.0, None, "discard", "")])
     assert workspace.results_path.read_text().splitlines() == [lines[0], "ccccccc\t1.000000\t\tdiscard\t"]
+
+
+async def test_a_folder_that_a_run_removed_is_written_again(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.folder)
+    assert workspace.verify_fixed({"prepare.py": "any"}) is not None
+    await workspace.restore()
+    assert (workspace.folder / "prepare.py").is_file()
+    shutil.rmtree(workspace.folder)
+    opened = await Workspace.open(workspace.folder, workspace.target)
+    await opened.prepare(1, config(workspace, BATCH=8192), "")
+    assert "BATCH = 2**13" in (workspace.folder / "train.py").read_text()
+
+
+async def test_what_a_run_puts_in_the_place_of_git_does_not_reach_the_commits(workspace: Workspace) -> None:
+    (workspace.folder / ".git").unlink()
+    (workspace.folder / ".git").mkdir()
+    (workspace.folder / ".git" / "HEAD").write_text("ref: refs/heads/theirs")
+    commit = await workspace.prepare(1, config(workspace, BATCH=8192), "")
+    await workspace.restore()
+    assert (workspace.folder / ".git").read_text() == "gitdir: ../workspace.git\n"
+    assert "BATCH = 2**13" in await workspace.searched_source(commit)

@@ -212,6 +212,7 @@ def with_workspace(db: Path, events: Sequence[ev.Event], name: str = NAME) -> li
             git("commit", "-q", "--allow-empty", "-m", event.run)
             event = _with_commit(event, git("rev-parse", "HEAD"))
         told.append(event)
+    (folder / ".git").rename(folder.with_name("workspace.git"))
     return told
 
 

@@ -88,15 +88,16 @@ def _proposer(started: ev.TrialStarted, event: ev.TrialFinished) -> str:
 
 
 def changes(view: View, started: ev.TrialStarted) -> str:
-    """What a trial changes against its base, or which trial it repeats."""
-    if started.replicate is not None:
-        return f"trial {started.replicate} again"
+    """What a trial changes against its base, and which trial it repeats: by itself, or since those changes make it so."""
+    again = "" if started.replicate is None else f"trial {started.replicate} again"
+    if not started.changes:
+        return again
     base = view.history.trials.get(started.base if started.base is not None else -1)
     told = [
         f"{name} {shown(base.config[name]) + ' ' if base and name in base.config else ''}→ {shown(value)}"
         for name, value in started.changes.items()
     ]
-    return clean(", ".join(told))
+    return clean(", ".join(told)) + (f" ({again})" if again else "")
 
 
 def progress_line(view: View, now: float) -> str:
@@ -106,7 +107,8 @@ def progress_line(view: View, now: float) -> str:
         return f"paused: {clean(view.status_reason)}{still}"
     busy = "; ".join(f"level {level}: {clean(text, 50)}" for level, text in view.activity.items() if text)
     if view.running is None:
-        return busy or f"{view.phase}: between two runs"
+        troubles = [_model_failed(level, failed) for level, failed in view.backed_off.items()]
+        return "; ".join([*troubles, *([busy] if busy else [])]) or f"{view.phase}: between two runs"
     started, progress = view.running.started, view.running.progress
     what = f"trial {started.number} of {view.settings.trials}" if started.role == "search" else started.run
     parts = [what, f"{max(0.0, now - view.running.since):.0f} s"]
@@ -114,6 +116,11 @@ def progress_line(view: View, now: float) -> str:
         parts += [f"{100 * progress.fraction:.0f} %"] if progress.fraction is not None else [f"step {progress.step}"]
         parts += [f"loss {progress.loss:.3f}"] if progress.loss is not None else []
     return " | ".join([*parts, *([busy] if busy else [])])
+
+
+def _model_failed(level: str, failed: ev.LevelBackedOff | ev.ModelRetried) -> str:
+    reason = failed.reason if isinstance(failed, ev.LevelBackedOff) else failed.error
+    return f"level {level} waits for its model, which failed: {clean(reason, 100)}"
 
 
 # --- everything else --------------------------------------------------------------------------------------------------

@@ -53,6 +53,23 @@ _AT_LEAST = {
     "model_timeout": 0,
 }
 _MAY_BE_ZERO = ("grace", "price_in", "price_out")
+MOST_TRIALS = 1_000_000
+_AT_MOST = {
+    "trials": MOST_TRIALS,
+    "baseline_runs": 1000,
+    "confirm_runs": 1000,
+    "grace": 30 * 86400,
+    "hours": 24 * 365,
+    "max_cost": 1e9,
+    "max_tokens": 10**15,
+    "seconds": 30 * 86400,
+    "flops": 1e30,
+    "price_in": 1e9,
+    "price_out": 1e9,
+    "model_timeout": 86400,
+    "seed": 2**63 - 1,
+}
+"""Far above what anybody means: a slip of the keyboard is told at once, not when something overflows."""
 
 
 def packaged_target() -> Path:
@@ -116,6 +133,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is no TOML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply to be read: a setting is a value or a list of values") from None
 
 
 def _from_file(path: Path, found: dict[str, Any]) -> dict[str, Any]:
@@ -157,23 +176,33 @@ def _unknown(path: Path, key: str, known: list[str]) -> NoReturn:
 def _checked(values: dict[str, Any], sources: dict[str, str]) -> Settings:
     """The settings, typed and in range. Raises InputError naming where a wrong value came from."""
     for name, value in values.items():
-        try:
-            msgspec.convert({"target": "", "profile": "", name: value}, Settings)
-        except msgspec.ValidationError as error:
-            reason = str(error).partition(" - at")[0].replace("`", "")
-            raise InputError(f"{sources[name]}: {name}: {reason[:1].lower() + reason[1:]}") from None
-        least = _AT_LEAST.get(name)
-        wrong = least is not None and value is not None and (value < least or value != value or value == float("inf"))
-        if wrong or (least == 0 and value == 0 and name not in _MAY_BE_ZERO):
-            what = f"{least} or more" if least or name in _MAY_BE_ZERO else "above 0"
-            raise InputError(f"{sources[name]}: {name} is {value}: give a number that is {what}")
+        _check_value(name, value, sources[name])
     settings = msgspec.convert(values, Settings)
     _check_levels(settings, sources)
     if settings.seconds is not None and settings.flops is not None:
         raise InputError(f"{sources['flops']}: flops stands beside seconds: a budget is one or the other")
     if settings.base_url is not None:
         _check_url(settings.base_url, sources["base_url"])
+        if "model" not in values:
+            raise InputError(f"{sources['base_url']}: base_url names an endpoint, but no model is named: use --model")
     return settings
+
+
+def _check_value(name: str, value: Any, source: str) -> None:
+    """Refuse a value of the wrong type or out of range."""
+    try:
+        msgspec.convert({"target": "", "profile": "", name: value}, Settings)
+    except msgspec.ValidationError as error:
+        reason = str(error).partition(" - at")[0].replace("`", "")
+        raise InputError(f"{source}: {name}: {reason[:1].lower() + reason[1:]}") from None
+    if value is None:
+        return
+    least, most = _AT_LEAST.get(name), _AT_MOST.get(name)
+    if least is not None and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)) or value == float("inf"):
+        what = f"{least} or more" if least or name in _MAY_BE_ZERO else "above 0"
+        raise InputError(f"{source}: {name} is {value}: give a number that is {what}")
+    if most is not None and abs(value) > most:
+        raise InputError(f"{source}: {name} is {value:.6g}: give a number that is at most {most:,.12g}")
 
 
 def _check_levels(settings: Settings, sources: Mapping[str, str]) -> None:

@@ -1,19 +1,29 @@
-"""The client half of the control socket: one command, one answer, without an event loop."""
+"""The client half of the control socket: one command, one answer, without an event loop.
+
+A command that nobody waits for any more does nothing: it lapses before its sender gives up, and an engine that wakes
+later refuses it.
+"""
 
 import json
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from engine.control.directives import LONGEST_LINE, Answer, check
 from engine.errors import InputError
 
+PATIENCE = 5.0
+"""Seconds that a person waits for an answer."""
+LAPSES = 0.8
+"""The share of this time after which a command lapses, so that what was begun before can still be answered."""
+
 
 def send(
     path: str | Path,
     command: str,
     args: Mapping[str, object] | None = None,
-    timeout: float = 5.0,
+    timeout: float = PATIENCE,
     *,
     by: str = "person",
     dry_run: bool = False,
@@ -21,11 +31,12 @@ def send(
 ) -> Answer:
     """Send one command and wait for its answer, at most `timeout` seconds for each step.
 
-    Raises InputError for a command that is none, and when no engine listens or answers (`session` is named then).
+    Raises InputError for a command that is none, and when no engine listens or answers (`session` is named then); the
+    command does nothing later either.
     """
     checked = check(command, args or {})
-    request = {"id": 1, "command": command, "args": checked, "by": by, "dry_run": dry_run}
-    of_session = f" of session {session}" if session else ""
+    until = time.clock_gettime(time.CLOCK_BOOTTIME) + LAPSES * timeout
+    request = {"id": 1, "command": command, "args": checked, "by": by, "dry_run": dry_run, "until": until}
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
@@ -36,11 +47,16 @@ def send(
         answer = json.loads(line)
         return Answer(bool(answer["applied"]), str(answer["detail"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, TimeoutError):
-            why = "it took too long"
-        else:
-            why = (error.strerror if isinstance(error, OSError) else None) or "it broke off"
-        raise InputError(
-            f"the engine{of_session} does not answer; {why.lower()}: look with `bilevel status`, "
-            f"and if it is gone, `bilevel resume {session or 'last'}`"
-        ) from None
+        raise InputError(_no_answer(error, session)) from None
+
+
+def _no_answer(error: Exception, session: str) -> str:
+    who = f"the engine of session {session}" if session else "the engine"
+    resume = f"if it is gone, `bilevel resume {session or 'last'}`"
+    if isinstance(error, TimeoutError):
+        why, what = "it took too long", "the request has lapsed and does nothing later either"
+    elif isinstance(error, FileNotFoundError | ConnectionRefusedError | PermissionError):
+        why, what = str(error.strerror).lower(), "nothing was asked of it"
+    else:
+        why, what = "it broke off", "the record says whether the request took effect"
+    return f"{who} does not answer; {why}, {what}: look with `bilevel status`, and {resume}"

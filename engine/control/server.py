@@ -1,4 +1,8 @@
-"""The engine's half of the control socket: it listens, checks what comes, and has the session answer."""
+"""The engine's half of the control socket: it listens, checks what comes, and has the session answer.
+
+A request may say until when its sender waits. One that comes later is not begun; one that is begun and cannot be done
+until then, since the record cannot be written, is answered with just that, and done as soon as it can be.
+"""
 
 import asyncio
 import contextlib
@@ -6,6 +10,7 @@ import json
 import logging
 import socket
 import stat
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +34,8 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
     args: dict[str, bool | int | float | str | None] = {}
     by: str = "person"
     dry_run: bool = False
+    until: float | None = None
+    """Seconds of the machine's CLOCK_BOOTTIME; None waits for as long as it takes."""
 
 
 class ControlServer:
@@ -39,6 +46,8 @@ class ControlServer:
         self._handle = handle
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
+        self._late: set[asyncio.Task[Answer]] = set()
+        """Commands that were begun, and that nobody waits for any more."""
 
     async def start(self) -> None:
         """Begin to listen. A socket that nobody listens on is replaced.
@@ -61,9 +70,10 @@ class ControlServer:
             return
         self._server.close()
         self._server = None
-        for task in self._clients:
+        tasks = [*self._clients, *self._late]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(OSError):
             self.path.unlink()
 
@@ -109,13 +119,36 @@ class ControlServer:
             by = str(check_argument("a command", Argument("by", "text", "who sends it", required=True), request.by))
             if request.dry_run:
                 return request.id, Answer(True, f"{request.command} can be sent: {DIRECTIVES[request.command].help}")
-            return request.id, await self._handle(Command(request.command, args, by))
+            return request.id, await self._in_time(Command(request.command, args, by), request.until)
         except BilevelError as error:
             return request.id, Answer(False, str(error))
         except Exception:
             # A defect in one command must not take the control of the session from its person.
             log.exception("the command %s failed", request.command)
             return request.id, Answer(False, f"the engine failed on {request.command}: its log says how")
+
+    async def _in_time(self, command: Command, until: float | None) -> Answer:
+        """The session's answer to a command whose sender waits until that time."""
+        left = None if until is None else until - time.clock_gettime(time.CLOCK_BOOTTIME)
+        if left is not None and left <= 0:
+            log.warning("%s came too late: whoever sent it had given up, so it does nothing", command.command)
+            return Answer(False, f"{command.command} came too late, and nothing was done")
+        task = asyncio.ensure_future(self._handle(command))
+        try:
+            await asyncio.wait([task], timeout=left)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            return task.result()
+        self._late.add(task)
+        task.add_done_callback(self._settle)
+        return Answer(True, f"{command.command} is begun, and done as soon as the engine can write its record")
+
+    def _settle(self, task: "asyncio.Task[Answer]") -> None:
+        self._late.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a command failed after its sender had left", exc_info=task.exception())
 
 
 async def _reply(writer: asyncio.StreamWriter, number: int | str | None, answer: Answer) -> None:

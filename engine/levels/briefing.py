@@ -30,9 +30,7 @@ def messages(prompt: str) -> Messages:
     return [{"role": "system", "content": render("system")}, {"role": "user", "content": prompt}]
 
 
-def proposal_messages(
-    view: View, steering: Steering, advice: Sequence[tuple[str, str]], blocked: Sequence[str], script: str
-) -> Messages:
+def proposal_messages(view: View, steering: Steering, advice: Sequence[tuple[str, str]], script: str) -> Messages:
     """The prompt for the next trial."""
     base = view.history.incumbent if steering.base is None else steering.base
     frozen = steering.frozen(view.frozen_by_person, view.frozen_by_level)
@@ -49,7 +47,7 @@ def proposal_messages(
         guidance=_section("Guidance", [view.guidance] if view.guidance else []),
         advice=_section("Advice of the active mechanisms", [f"{name}: {text}" for name, text in advice]),
         steering=_section("Asked of this proposal by mechanisms", steering.reasons),
-        refused=_section("Refused for this trial, do not repeat", [*_refusals(view), *blocked]),
+        refused=_section("Refused for this trial, do not repeat", _refusals(view)),
     )
     return messages(prompt)
 
@@ -151,8 +149,9 @@ def _refusals(view: View) -> list[str]:
 
 
 def _section(title: str, items: Iterable[str]) -> str:
-    items = list(dict.fromkeys(items))
-    return f"\n# {title}\n" + "\n".join(f"- {item}" for item in items) + "\n" if items else ""
+    # Later lines are indented, so that no item can begin a block, a heading or another item.
+    lines = [f"- {item}".replace("\n", "\n  ") for item in dict.fromkeys(items)]
+    return f"\n# {title}\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _lines(objects: Iterable[dict[str, Any]]) -> str:

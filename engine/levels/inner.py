@@ -18,7 +18,7 @@ from engine.model.answers import AnswerError, ProposedChange, parse_proposals
 from engine.record.events import ProposalRefused, ProposalsMade, TrialFinished, TrialStarted
 from engine.search.proposals import Proposal, Steering, proposal_from
 from engine.search.trials import Trial
-from engine.training.runs import RunResult
+from engine.training.judging import RunResult
 
 BLOCKS = 3
 """After so many blocked proposals for one trial the last one runs all the same, recorded as an override."""
@@ -62,27 +62,24 @@ class InnerLoop:
             suggested = await self.chain.suggest(number)
             if suggested is not None:
                 return suggested
-        blocked: list[str] = []
-        while True:
-            proposal = await self.ask_the_model(number, blocked)
+        for _ in range(BLOCKS):
+            proposal = await self.ask_the_model(number)
             reviewed = await self.chain.review(number, proposal)
             if reviewed.blocked is None:
                 return reviewed.proposal
             await self.refuse(number, proposal, reviewed.blocked)
-            blocked.append(f"{proposal.changes or f'a replicate of trial {proposal.replicate}'}: {reviewed.blocked}")
-            if len(blocked) == BLOCKS:
-                return replace(proposal, overridden=True)
+        return replace(proposal, overridden=True)
 
     def suggestions_have_a_turn(self) -> bool:
         """Whether the last trial came from the model, so that the model keeps half of them."""
         last = max(self.journal.view.history.trials)
         return self.journal.view.history.trials[last].proposed_by in ("engine", "model", "person")
 
-    async def ask_the_model(self, number: int, blocked: list[str]) -> Proposal:
+    async def ask_the_model(self, number: int) -> Proposal:
         """The model's proposal: asked with the mechanisms' advice and steering, checked, and one of them chosen."""
         steering = await self.chain.steer(number)
         advice = await self.chain.advise(number)
-        messages = proposal_messages(self.journal.view, steering, advice, blocked, self.runs.script(steering.base))
+        messages = proposal_messages(self.journal.view, steering, advice, self.runs.script(steering.base))
         refused: list[tuple[ProposedChange, str]] = []
 
         def parse(text: str) -> list[Proposal]:

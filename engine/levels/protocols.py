@@ -15,8 +15,8 @@ from engine.record.events import Event, Level, TrialFinished, TrialStarted
 from engine.record.view import View
 from engine.search.proposals import Proposal, Reviewed, Steering
 from engine.search.trials import Trial
+from engine.training.judging import RunResult
 from engine.training.output import Progress
-from engine.training.runs import RunResult
 
 T = TypeVar("T")
 Watch = Callable[[TrialStarted, Progress], Awaitable[str | None]]

@@ -13,7 +13,6 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Protocol
 
 from engine.levels.briefing import STRATEGIES, Messages, messages, parameter_lines, rounded, state_block, trial_lines
@@ -39,6 +38,8 @@ from engine.record.events import (
 from engine.record.view import Mechanism, View
 
 REPAIRS = 3
+PROPOSERS = ("engine", "model", "person")
+"""Who else the history names as a proposer: no mechanism is called so."""
 
 
 class Workshop(Protocol):
@@ -56,6 +57,9 @@ class Workshop(Protocol):
 
     async def let_in(self, written: MechanismWritten, source: str) -> str:
         """Wait for the approval that the session asks for: "approved", "vetoed" or "refused"."""
+
+    async def source_of(self, mechanism: Mechanism) -> str:
+        """The source that runs, whatever its file holds by now."""
 
     async def retire(self, mechanism: Mechanism, reason: str) -> None:
         """Take an active mechanism out at the next boundary."""
@@ -99,7 +103,9 @@ class Researcher:
         return outcome
 
     async def _rounds(self, number: int) -> tuple[str, str]:
-        talk = messages(explore_prompt(self.journal.view, self.workshop))
+        view = self.journal.view
+        sources = {digest: await self.workshop.source_of(view.mechanisms[digest]) for digest in view.active}
+        talk = messages(explore_prompt(view, self.workshop, sources))
         explored: ExploreAnswer = await self._ask(number, "explore", talk, parse_explore, "diagnosing the search")
         talk.append({"role": "user", "content": render("critique")})
         critique: CritiqueAnswer = await self._ask(number, "critique", talk, self._checked, "judging candidates")
@@ -108,9 +114,15 @@ class Researcher:
             await self.workshop.retire(target, critique.reason)
             return "retired", f"{target.name}: {critique.reason}"
         talk.append({"role": "user", "content": render("specify")})
-        specified: SpecifyAnswer = await self._ask(number, "specify", talk, parse_specify, "specifying a mechanism")
-        plan = Written(critique, specified, target if critique.decision == "revise" else None)
-        talk.append({"role": "user", "content": render("generate", packages=self.workshop.packages)})
+        elder = target if critique.decision == "revise" else None
+
+        def specification(text: str) -> SpecifyAnswer:
+            return self._named(parse_specify(text), elder)
+
+        specified: SpecifyAnswer = await self._ask(number, "specify", talk, specification, "specifying a mechanism")
+        plan = Written(critique, specified, elder)
+        generate = render("generate", module=specified.name, packages=self.workshop.packages)
+        talk.append({"role": "user", "content": generate})
         picked = critique.pick or explored.candidates[0].name
         return await self._write(number, plan, talk, picked)
 
@@ -157,6 +169,13 @@ class Researcher:
             )
         return answer
 
+    def _named(self, answer: SpecifyAnswer, elder: Mechanism | None) -> SpecifyAnswer:
+        """The specification, if its name is nobody else's: trials and refusals are told apart by it."""
+        other = _active(self.journal.view, answer.name)
+        if answer.name in PROPOSERS or (other is not None and (elder is None or other.hash != elder.hash)):
+            raise AnswerError(f"name: {answer.name} is taken: choose another")
+        return answer
+
     async def _ask(self, number: int, name: Any, talk: Messages, parse: Any, activity: str) -> Any:
         """Ask the next round, keep its answer in the conversation and in the record."""
         await self._say(activity)
@@ -180,8 +199,11 @@ class Researcher:
         await self.journal.record(LevelActivity(level="2", activity=activity))
 
 
-def explore_prompt(view: View, workshop: Workshop) -> str:
-    """The prompt of round 1: the inner loop, the interface, the trace, what is active, the examples."""
+def explore_prompt(view: View, workshop: Workshop, sources: dict[str, str]) -> str:
+    """The prompt of round 1: the inner loop, the interface, the trace, what is active, the examples.
+
+    `sources` holds those of the active mechanisms, by hash.
+    """
     examples = "\n".join(
         f"```python example {name}\n{source.rstrip()}\n```" for name, source in workshop.examples.items()
     )
@@ -194,7 +216,7 @@ def explore_prompt(view: View, workshop: Workshop) -> str:
         state=state_block(view),
         strategy=STRATEGIES[view.strategy],
         mechanisms="\n".join(json.dumps(_fared(view, known), ensure_ascii=False) for known in view.mechanisms.values()),
-        sources=_sources(view),
+        sources=_sources(view, sources),
         examples=examples,
     )
 
@@ -225,21 +247,11 @@ def _fared(view: View, known: Mechanism) -> dict[str, Any]:
     return told
 
 
-def _sources(view: View) -> str:
-    """The sources of the active mechanisms, as they stand on disk."""
-    parts = []
-    for digest in view.active:
-        known = view.mechanisms[digest]
-        source = _read(known.path)
-        parts.append(f"```python active {known.name}\n{source.rstrip()}\n```")
+def _sources(view: View, sources: dict[str, str]) -> str:
+    parts = [
+        f"```python active {view.mechanisms[digest].name}\n{source.rstrip()}\n```" for digest, source in sources.items()
+    ]
     return "\n".join(parts) + "\n" if parts else ""
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        return f"# its file cannot be read: {error.strerror}"
 
 
 def _active(view: View, name: str | None) -> Mechanism | None:

@@ -11,6 +11,7 @@ from statistics import NormalDist
 from typing import Any, Protocol
 
 from engine.mechanism.members import Member, Members
+from engine.mechanism.steering import asks_differ, plain, steered
 from engine.mechanism.telling import trial_told
 from engine.record.events import TrialStarted
 from engine.search.parameters import Config
@@ -72,13 +73,13 @@ class Chain(Members):
             if answer is None:
                 continue
             try:
-                steered = self._steered(merged, answer)
+                more = steered(self.journal.view, merged, answer)
             except ValueError as error:
                 await self._refused(member, number, answer, str(error))
                 continue
-            if self._asks_differ(merged, steered):
-                await self._acted(member, number, "steer", _plain(merged), _plain(steered), answer["why"])
-            merged = steered
+            if asks_differ(self.journal.view, merged, more, self.journal.view.history.incumbent):
+                await self._acted(member, number, "steer", plain(merged), plain(more), answer["why"])
+            merged = more
         return merged
 
     async def advise(self, number: int) -> list[tuple[str, str]]:
@@ -88,15 +89,16 @@ class Chain(Members):
 
     async def choose(self, number: int, proposals: Sequence[Proposal]) -> int:
         """Which of the model's ranked proposals to take; the last opinion wins, 0 without one."""
-        taken = 0
+        taken, decider = 0, None
         if len(proposals) < 2:
             return taken
         told = [proposal.told() for proposal in proposals]
         for member in self._active():
             answer = await self._call(member, "choose", number, proposals=told)
-            if answer is not None and answer != taken:
-                await self._acted(member, number, "choose", taken, answer)
-                taken = answer
+            if answer is not None:
+                taken, decider = answer, member
+        if decider is not None and taken != 0:
+            await self._acted(decider, number, "choose", 0, taken)
         return taken
 
     async def review(self, number: int, proposal: Proposal, but: Member | None = None) -> Reviewed:
@@ -182,38 +184,6 @@ class Chain(Members):
         )
         return replace(edited, edited_by=(*proposal.edited_by, member.known.name))
 
-    def _steered(self, merged: Steering, answer: dict[str, Any]) -> Steering:
-        """The steering with one more answer added. Raises ValueError where it names what is not there."""
-        view = self.journal.view
-        base = answer.get("base", merged.base)
-        if base is not None and base not in view.history.trials:
-            raise ValueError(f"there is no trial {base}")
-        named = [*answer.get("freeze", ()), *answer.get("unfreeze", ()), *answer.get("ranges", {})]
-        for name in named:
-            if name not in view.space.parameters:
-                raise ValueError(f"there is no parameter {name!r}")
-        steered = Steering(
-            base=base,
-            freeze=merged.freeze | frozenset(answer.get("freeze", ())),
-            unfreeze=merged.unfreeze | frozenset(answer.get("unfreeze", ())),
-            ranges={**merged.ranges, **{name: (low, high) for name, (low, high) in answer.get("ranges", {}).items()}},
-            reasons=(*merged.reasons, answer["why"]),
-        )
-        frozen = steered.frozen(view.frozen_by_person, view.frozen_by_level)
-        if all(parameter.locked or name in frozen for name, parameter in view.space.parameters.items()):
-            raise ValueError("it would leave the model no parameter to change")
-        return steered
-
-    def _asks_differ(self, before: Steering, after: Steering) -> bool:
-        view = self.journal.view
-
-        def asked(steering: Steering) -> tuple[Any, ...]:
-            base = view.history.incumbent if steering.base is None else steering.base
-            frozen = steering.frozen(view.frozen_by_person, view.frozen_by_level)
-            return base, frozenset(frozen), tuple(sorted(steering.ranges.items()))
-
-        return asked(before) != asked(after)
-
 
 def expected_improvement(gain: float, sd: float) -> float:
     """The expectation of max(0, X) for X normal with mean `gain` and deviation `sd` >= 0."""
@@ -222,12 +192,3 @@ def expected_improvement(gain: float, sd: float) -> float:
     z = gain / sd
     standard = NormalDist()
     return gain * standard.cdf(z) + sd * standard.pdf(z)
-
-
-def _plain(steering: Steering) -> dict[str, Any]:
-    return {
-        "base": steering.base,
-        "freeze": sorted(steering.freeze),
-        "unfreeze": sorted(steering.unfreeze),
-        "ranges": {name: list(pair) for name, pair in steering.ranges.items()},
-    }

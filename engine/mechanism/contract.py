@@ -89,7 +89,7 @@ view, read-only; each record is read as record.field or record["field"]:
     rng           numpy.random.Generator, seeded per trial and hook: same history, same decisions
     In observe: noise and trials_left are None, and strategy, guidance, refused and others are empty.
 proposal: base, changes, replicate, hypothesis
-progress: fraction (0 to 1), step, loss, seconds, tokens_per_second
+progress: fraction (0 to 1), step, loss, tokens_per_second (None where its line does not say), changes (the trial's)
 
 Limits: the standard library and numpy; 1 GB and 5 s a call; no files, no network, no processes, no threads.
 """

@@ -22,7 +22,7 @@ from engine.record.view import Mechanism, View
 from engine.search.trials import Trial
 
 FAILURES = 3
-"""Failures in a row after which a mechanism is taken out."""
+"""Failures in a row, of one hook or over all hooks, after which a mechanism is taken out."""
 INERT_AFTER = 10
 """Trials after activation within which a mechanism must have acted."""
 
@@ -44,6 +44,8 @@ class Member:
     host: MechanismHost
     calls: dict[str, int] = field(default_factory=dict)
     failures: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    """Failures in a row by hook: one that always fails is no less broken when the others answer."""
 
 
 class Members:
@@ -53,7 +55,6 @@ class Members:
         self.journal = journal
         self._open_host = open_host
         self._members: dict[str, Member] = {}
-        self._said: set[tuple[str, int, str]] = set()
 
     async def sync(self) -> None:
         """Bring the hosts in line with the view: start those that became active, end those that no longer are."""
@@ -66,13 +67,20 @@ class Members:
     async def _start(self, mechanism: Mechanism) -> None:
         member = Member(mechanism, await self._open_host(mechanism))
         self._members[mechanism.hash] = member
+        failed_before = {failure.trial for failure in mechanism.failures if failure.hook == "observe"}
         try:
             await member.host.start()
-            for trial in list(self.journal.view.history):
-                told = trial_told(self.journal.view, trial)
-                await member.host.observe(told, incumbent_after(self.journal.view, trial.number))
         except MechanismError as error:
-            await self._failed(member, "observe", self.journal.view.completed, error)
+            await self._failed(member, "load", self.journal.view.completed, error)
+        for trial in list(self.journal.view.history):
+            told = trial_told(self.journal.view, trial)
+            try:
+                await member.host.observe(told, incumbent_after(self.journal.view, trial.number))
+            except MechanismError as error:  # the trials after it are told all the same
+                if trial.number not in failed_before:
+                    await self._failed(member, "observe", trial.number, error)
+            if mechanism.hash not in self._members:
+                return
 
     async def close(self) -> None:
         """End every host."""
@@ -88,6 +96,7 @@ class Members:
         for member in self._active():
             try:
                 await member.host.observe(trial_told(view, trial), view.history.incumbent)
+                member.failed.pop("observe", None)
             except MechanismError as error:
                 await self._failed(member, "observe", trial.number, error)
         calls = {member.known.hash: member.calls for member in self._active() if member.calls}
@@ -113,10 +122,13 @@ class Members:
             await self._failed(member, hook, number, error)
             return None
         member.failures = 0
+        member.failed.pop(hook, None)
         return answer
 
     async def _failed(self, member: Member, hook: str, number: int, error: MechanismError) -> None:
         member.failures += 1
+        member.failed[hook] = member.failed.get(hook, 0) + 1
+        in_a_row = max(member.failures, member.failed[hook])
         await self.journal.record(
             MechanismFailed(
                 hash=member.known.hash,
@@ -124,25 +136,26 @@ class Members:
                 trial=number,
                 hook=hook,
                 error=f"{error.kind}: {error}",
-                consecutive=member.failures,
+                consecutive=in_a_row,
             )
         )
-        if member.failures >= FAILURES:
+        if in_a_row >= FAILURES:
             await self._take_out(member, number, "reverted", f"{FAILURES} failures in a row, the last: {error}")
 
     async def _take_out(self, member: Member, number: int, status: Any, reason: str) -> None:
         """Out of the chain by the engine's decision; an elder that it replaced comes back at the next boundary."""
         view = self.journal.view
+        if member.calls:
+            await self.journal.record(MechanismCalls(trial=number, calls={member.known.hash: member.calls}))
         if member.known.hash in view.active:
             await self.journal.record(deactivated(view, member.known.hash, number, status, "engine", reason))
         self._members.pop(member.known.hash, None)
         await member.host.close()
 
     async def _acted(self, member: Member, number: int, hook: str, before: Any, after: Any, why: str = "") -> None:
-        moment = (member.known.hash, number, f"{hook}:{after}")
-        if moment in self._said:  # the same act, when the model is asked again for the same trial
-            return
-        self._said.add(moment)
+        acts = self.journal.view.mechanisms[member.known.hash].acts
+        if any((act.trial, act.hook, act.before, act.after) == (number, hook, before, after) for act in acts):
+            return  # the same act: the model is asked again for this trial, or an engine took the session up in it
         await self.journal.record(
             MechanismActed(
                 hash=member.known.hash,
@@ -162,8 +175,8 @@ class Members:
 def deactivated(view: View, digest: str, number: int, status: Any, by: str, reason: str) -> MechanismDeactivated:
     """The event that takes a mechanism out; the elder that it replaced comes back when it is reverted."""
     mechanism = view.mechanisms[digest]
-    elder = mechanism.replaces if status == "reverted" else None
-    restored = elder if elder in view.mechanisms and elder not in view.active else None
+    elder = view.mechanisms.get(mechanism.replaces or "") if status == "reverted" else None
+    restored = elder.hash if elder is not None and elder.status == "replaced" else None
     return MechanismDeactivated(
         hash=digest, name=mechanism.name, trial=number, status=status, by=by, reason=reason, restored=restored
     )

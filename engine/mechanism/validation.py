@@ -6,18 +6,24 @@ how much of what it would have blocked was kept. A mechanism that would never ha
 failure.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from engine.mechanism.client import MechanismError, MechanismHost
+from engine.mechanism.client import LoadFailed, MechanismError, MechanismHost
 from engine.mechanism.source_check import check_source
+from engine.mechanism.steering import asks_differ, steered
 from engine.mechanism.telling import incumbent_after, state_told, trial_told
 from engine.record.view import View
+from engine.search.parameters import Config
+from engine.search.proposals import Steering, proposal_from
 from engine.search.trials import Trial
 
+REHEARSAL_SECONDS = 120.0
+"""Both passes of the rehearsal together; on a CPU no trial trains meanwhile."""
 SLOW_MILLISECONDS = 2500.0
 """A median call slower than half the deadline would fail as the history grows."""
 
@@ -51,14 +57,22 @@ class Evidence:
         return {name: value for name, value in vars(self).items() if name != "answers"}
 
 
-async def validate(source: str, view: View, open_host: Callable[[str], MechanismHost]) -> tuple[list[str], Evidence]:
-    """The problems of a source (none: it is valid) and the evidence. `open_host` gives a fresh host for a source."""
+async def validate(
+    name: str, source: str, view: View, open_host: Callable[[str], MechanismHost]
+) -> tuple[list[str], Evidence]:
+    """The problems of a source (none: it is valid) and the evidence. `open_host` gives a fresh host for a source.
+
+    `name` is the one that the record has for it: a mechanism finds its own trials in the history by its name.
+    """
     problems = check_source(source)
     if problems:
         return problems, Evidence()
     try:
-        evidence = await _rehearse(open_host(source), view)
-        again = await _rehearse(open_host(source), view)
+        async with asyncio.timeout(REHEARSAL_SECONDS):
+            evidence = await _rehearse(name, open_host(source), view)
+            again = await _rehearse(name, open_host(source), view)
+    except TimeoutError:
+        return [f"the rehearsal over {len(view.history)} trials took more than {REHEARSAL_SECONDS:g} s"], Evidence()
     except MechanismError as error:
         detail = f"\n{error.detail}" if error.detail else ""
         return [f"{error.kind}: {error}{detail}"], Evidence()
@@ -74,12 +88,14 @@ async def validate(source: str, view: View, open_host: Callable[[str], Mechanism
     return problems, evidence
 
 
-async def _rehearse(host: MechanismHost, view: View) -> Evidence:
+async def _rehearse(name: str, host: MechanismHost, view: View) -> Evidence:
     evidence = Evidence()
     spent: list[float] = []
     try:
         host.nice = 19  # a rehearsal gives way to everything else on the machine
         hello = await host.start()
+        if hello.name != name:
+            raise LoadFailed(f"Mechanism.name is {hello.name!r}, and what was specified is {name!r}.")
         evidence.sandbox = hello.level
         trials = list(view.history)
         for trial in trials:
@@ -119,25 +135,54 @@ async def _one_trial(
         "proposed_by": trial.proposed_by,
     }
     await ask("advise")
-    evidence.steered += await ask("steer") is not None
-    base = trial.base if trial.base in view.history.trials else before
-    for suggestion in await ask("suggest") or []:
-        if "replicate" in suggestion or not view.space.check(
-            suggestion["changes"], view.history.trials[suggestion.get("base", before)].config
-        ):
-            evidence.suggested += 1
-            break
-    evidence.chosen += (await ask("choose", proposals=[proposal, proposal]) or 0) != 0
+    evidence.steered += _steers(view, await ask("steer"), before)
+    evidence.suggested += any(_would_run(view, told, before, number) for told in await ask("suggest") or [])
+    ranked = view.proposals.get(number, [])
+    if len(ranked) > 1:
+        evidence.chosen += bool(await ask("choose", proposals=ranked))
     review = await ask("review", proposal=proposal)
     if review and "block" in review:
         evidence.blocked += 1
         evidence.kept_blocked += trial.kept
-    elif review and not view.space.check(review["changes"], view.history.trials[base].config):
-        evidence.replaced += 1
+    elif review:
+        base = before if trial.base is None else trial.base
+        evidence.replaced += _would_run(view, {**review, "base": base}, before, number) not in (None, trial.config)
     for fraction, loss in trial.curve:
-        if await ask("watch", progress={"fraction": fraction, "step": 0, "loss": loss, "tokens_per_second": None}):
+        progress = {"fraction": fraction, "step": 0, "loss": loss, "tokens_per_second": None, "changes": trial.changes}
+        if await ask("watch", progress=progress):
             evidence.stopped += 1
             break
     if trial.metric is not None:
         accepted = await ask("accept", trial=trial_told(view, trial))
         evidence.accepted_otherwise += accepted is not None and accepted != trial.kept
+
+
+def _steers(view: View, answer: dict[str, Any] | None, before: int) -> bool:
+    """Whether the model would have been asked something else."""
+    if answer is None:
+        return False
+    try:
+        return asks_differ(view, Steering(), steered(view, Steering(), answer), before)
+    except ValueError:
+        return False
+
+
+def _would_run(view: View, answer: dict[str, Any], before: int, number: int) -> Config | None:
+    """The configuration that a suggestion or an edit would have run as trial `number`, None where it may not."""
+    base = answer.get("replicate", answer.get("base", before))
+    if base >= number:
+        return None  # at that moment there was no such trial
+    try:
+        proposal = proposal_from(
+            view.space,
+            view.history,
+            by="rehearsal",
+            hypothesis=answer["why"],
+            changes=answer.get("changes"),
+            replicate=answer.get("replicate"),
+            base=base,
+            frozen=view.frozen_by_person,
+        )
+    except ValueError:
+        return None
+    return proposal.config

@@ -150,7 +150,12 @@ def _stepped_tuple(row: dict[str, Any], sign: int) -> list[float]:
     """Every element a tenth of the way towards its bound."""
     ends = row["high"] if sign > 0 else row["low"]
     ends = ends if isinstance(ends, list) else [ends] * len(row["value"])
-    return [round(item + 0.1 * (end - item), 4) for item, end in zip(row["value"], ends, strict=True)]
+    moved = []
+    for item, end in zip(row["value"], ends, strict=True):
+        step = 0.1 * (end - item)
+        whole = isinstance(item, int) and not isinstance(item, bool)
+        moved.append(item + (round(step) or sign * (item != end)) if whole else round(item + step, 4))
+    return moved
 
 
 def _strategy(blocks: list[Block]) -> str:

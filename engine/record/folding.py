@@ -51,6 +51,7 @@ def _created(view: View, event: ev.SessionCreated) -> None:
 def _engine_started(view: View, event: ev.EngineStarted) -> None:
     view.engine = event
     view.activity.clear()
+    view.backed_off.clear()
 
 
 @_on(ev.StateChanged)
@@ -153,6 +154,11 @@ def _confirmed(view: View, event: ev.Confirmed) -> None:
     view.confirmations.append(event)
 
 
+@_on(ev.ProposalsMade)
+def _proposed(view: View, event: ev.ProposalsMade) -> None:
+    view.proposals[event.trial] = event.proposals
+
+
 @_on(ev.ProposalRefused)
 def _refused(view: View, event: ev.ProposalRefused) -> None:
     view.refused_proposals = [*view.refused_proposals[1 - _NOTES_KEPT :], event]
@@ -213,6 +219,8 @@ def _research_finished(view: View, event: ev.ResearchFinished) -> None:
 
 @_on(ev.MechanismWritten)
 def _written(view: View, event: ev.MechanismWritten) -> None:
+    if event.hash in view.active:  # the same source written again: it is refused, and the active one stays as it is
+        return
     known = view.mechanisms.get(event.hash)
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     # The same source written again keeps what it was seen to do.
@@ -222,6 +230,8 @@ def _written(view: View, event: ev.MechanismWritten) -> None:
 @_on(ev.MechanismValidated)
 def _validated(view: View, event: ev.MechanismValidated) -> None:
     mechanism = view.mechanisms[event.hash]
+    if event.hash in view.active:
+        return
     mechanism.problems, mechanism.evidence = event.problems, event.evidence
     if event.problems:
         mechanism.status, mechanism.reason = "refused", event.problems[0]
@@ -282,8 +292,19 @@ def _failed(view: View, event: ev.MechanismFailed) -> None:
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
+@_on(ev.ModelRetried)
+def _retried(view: View, event: ev.ModelRetried) -> None:
+    view.backed_off[event.level] = event
+
+
+@_on(ev.LevelBackedOff)
+def _backed_off(view: View, event: ev.LevelBackedOff) -> None:
+    view.backed_off[event.level] = event
+
+
 @_on(ev.ModelCalled)
 def _called(view: View, event: ev.ModelCalled) -> None:
+    view.backed_off.pop(event.level, None)
     view.calls += 1
     view.tokens_in += event.tokens_in
     view.tokens_out += event.tokens_out

@@ -67,7 +67,7 @@ class Journal:
         async with self._lock:
             since = time.monotonic()
             await self._append(events, blobs)
-            if self.trouble:
+            while self.trouble:  # the note may meet the same trouble again
                 text = (
                     f"{self.trouble}; nothing was lost, and the session went on after {time.monotonic() - since:.0f} s"
                 )

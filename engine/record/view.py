@@ -122,12 +122,16 @@ class View:
     """Hashes of the active modules in order of injection."""
     waiting: ev.InjectionWaiting | None = None
     refused_proposals: list[ev.ProposalRefused] = field(default_factory=list)
+    proposals: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    """The model's ranked proposals, by trial: the last ones, where it was asked again."""
 
     tokens_in: int = 0
     tokens_out: int = 0
     calls: int = 0
     cost: float | None = 0.0
     """Money spent; None once a call's price was unknown."""
+    backed_off: dict[str, ev.LevelBackedOff | ev.ModelRetried] = field(default_factory=dict)
+    """By level: the last failure of its model, until the model answers again."""
     activity: dict[str, str] = field(default_factory=dict)
     notes: list[ev.Noted] = field(default_factory=list)
 
@@ -160,7 +164,9 @@ class View:
     @property
     def confirmed(self) -> ev.Confirmed | None:
         """The last confirmation, if it still speaks of the best trial."""
-        return self.confirmations[-1] if self.confirmations else None
+        best = self.history.best
+        last = self.confirmations[-1] if self.confirmations else None
+        return last if last is not None and best is not None and last.trial == best.number else None
 
     def trials_left(self) -> int:
         """How many search trials the session may still start."""

@@ -6,6 +6,7 @@ paused session is applied and changes nothing.
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from engine.record.view import Mechanism
 from engine.session.boundary import SessionBoundary
 from engine.session.workshop import Workshop
 from engine.training.runs import Runs
+
+log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
@@ -205,10 +208,19 @@ class Commands:
         if blob_hash(source.encode()) == elder.hash:
             return f"{elder.path} is unchanged"
         # Validation waits for the machine where trainings use it too: the person is not kept waiting with it.
-        task = asyncio.create_task(self._replace(elder, source))
+        task = asyncio.create_task(self._validated(elder, source))
         self._validating.add(task)
         task.add_done_callback(self._validating.discard)
         return f"{elder.path} is validated now; what comes of it is in the record"
+
+    async def _validated(self, elder: Mechanism, source: str) -> None:
+        """`_replace`, whose failure is said rather than lost."""
+        try:
+            await self._replace(elder, source)
+        except Exception as error:
+            log.exception("%s could not be validated", elder.path)
+            text = f"{elder.path}, as a person edited it, could not be validated: {error}"
+            await self.journal.record(Noted(severity="error", text=text))
 
     async def _replace(self, elder: Mechanism, source: str) -> None:
         """Validate a person's version of a module, and let it in in the elder's place."""

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from statistics import fmean
 
 from engine.errors import BilevelError
 from engine.levels.inner import InnerLoop
@@ -20,14 +19,11 @@ from engine.model.answers import AnswerError
 from engine.model.asking import Asker, BudgetExhausted
 from engine.model.client import ModelError
 from engine.record.events import (
-    Confirmed,
     Level,
     LevelBackedOff,
     LevelSkipped,
     Noted,
-    PhaseStarted,
     ResearchFinished,
-    Role,
     StateChanged,
     TrialStarted,
 )
@@ -35,22 +31,18 @@ from engine.record.journal import Journal
 from engine.record.recovery import rolling_backup
 from engine.record.store import RecordError
 from engine.record.view import CYCLE
-from engine.search.noise import difference
-from engine.search.parameters import Config
 from engine.session.boundary import SessionBoundary
+from engine.session.measuring import Measuring, SessionFailed
 from engine.session.notify import Notifier
 from engine.session.workshop import Workshop
-from engine.training.runs import RunResult, Runs
+from engine.training.room import NoRoom
+from engine.training.runs import Runs
 
 log = logging.getLogger(__name__)
 RESEARCH = 2 * CYCLE
 FIRST_WAIT, LONGEST_WAIT, PATIENCE = 5.0, 600.0, 600.0
 """Seconds that Level 1 waits after a failure of its model, at most each time, and in all before the session pauses."""
 BACKUP_TRIALS = 10
-
-
-class SessionFailed(BilevelError):
-    """The session cannot go on; the text says why."""
 
 
 class Session:
@@ -73,118 +65,46 @@ class Session:
         self.boundary = boundary
         self.workshop = workshop
         self.notifier = notifier
+        self.measuring = Measuring(journal, runs, boundary)
         self.strategist = Strategist(journal, asker)
         self.researcher = Researcher(journal, asker, workshop)
+        runs.room.leaving = lambda: boundary.ending is not None
         boundary.waits_for = lambda: self.strategy_due() or self.research_due()
 
     async def run(self) -> None:
         """To the end, or until the task is cancelled. A failure is recorded as the session's state."""
+        watching = asyncio.create_task(self.runs.room.watch())
         try:
             await self._back_up()
             await self._phases()
         except SessionFailed as error:
             await self._state("failed", str(error))
+        except NoRoom as error:
+            await self._state("finished", f"{self.boundary.ending}; {error}", "person")
         except (BilevelError, OSError) as error:
             log.exception("the session cannot go on")
             await self._state("failed", str(error))
+        finally:
+            watching.cancel()
         self.notifier.tell(f"{self.journal.view.status}: {self.journal.view.status_reason}")
 
     async def _phases(self) -> None:
         view = self.journal.view
-        if any(run not in view.finished_runs for run in self._baseline_runs()):
-            await self._baseline()
+        await self.measuring.baseline()
         if self.boundary.ending is None and view.phase != "confirmation":
             await self._search()
         reason = self.boundary.ending or "all trials are done"
         if view.settings.confirm and not self.boundary.stopped_by_person:
-            await self._confirmation()
+            await self.measuring.confirmation()
         await self._state("finished", reason, "person" if self.boundary.stopped_by_person else "engine")
 
     async def _state(self, status: str, reason: str, by: str = "engine") -> None:
         await self.journal.record(StateChanged(status=status, reason=reason, by=by))  # type: ignore[arg-type]
 
-    async def _phase(self, phase: str) -> None:
-        if self.journal.view.phase != phase or phase == "baseline":
-            await self.journal.record(PhaseStarted(phase=phase))  # type: ignore[arg-type]
-
-    # --- baseline and confirmation ------------------------------------------------------------------------------------
-    async def _baseline(self) -> None:
-        """The baseline's runs with different seeds: what is to be beaten, and the noise."""
-        view = self.journal.view
-        await self._phase("baseline")
-        for run in self._baseline_runs():
-            if not await self._goes_on():
-                break
-            result = await self._fixed_run(run, "baseline", 0, view.space.initial)
-            if result is not None and result.metric is None and not view.baseline_runs and self.boundary.ending is None:
-                tail = f" Its last line: {result.log_tail[-1]}" if result.log_tail else ""
-                raise SessionFailed(f"the baseline gave no metric: {result.reason}.{tail}")
-        if view.baseline is None or not view.baseline_runs:
-            self.boundary.end("it was stopped before the baseline had run")
-
-    def _baseline_runs(self) -> list[str]:
-        return [f"baseline-{index}" for index in range(1, self.journal.view.settings.baseline_runs + 1)]
-
-    async def _goes_on(self) -> bool:
-        """Wait while paused; False when the session is to end. Limits on trials do not count here."""
-        while self.boundary.ending is None and self.journal.view.status == "paused":
-            await self.journal.changed()
-        return self.boundary.ending is None
-
-    async def _fixed_run(self, run: str, role: Role, number: int, config: Config) -> RunResult | None:
-        """A run that is no trial of the search; None if it has its result already."""
-        view = self.journal.view
-        if run in view.finished_runs:
-            return None
-        running = view.running.started if view.running and view.running.started.run == run else None
-        started = running or await self.runs.unrecorded(run, number, config)
-        started = started or await self.runs.prepare_fixed(run, role, number, config)
-        async with self.boundary.machine:
-            result = await self.runs.execute(started)
-        status = "keep" if result.metric is not None else result.status
-        finished = result.finished(started, status=status, incumbent=view.history.incumbent)
-        await self.journal.record(finished, blobs=[result.log])
-        await self.runs.settle(started, finished)
-        return result
-
-    async def _confirmation(self) -> None:
-        """Fresh runs of baseline and best, by turns, and their difference with its interval."""
-        view = self.journal.view
-        best = view.history.best
-        if best is None or best.number == 0:
-            return
-        self.boundary.ending = None
-        await self._phase("confirmation")
-        name = f"confirm-{len(view.confirmations) + 1}"
-        for index in range(1, view.settings.confirm_runs + 1):
-            for role, number in (("baseline", 0), ("best", best.number)):
-                if not await self._goes_on():
-                    return
-                config = view.history.trials[number].config
-                await self._fixed_run(f"{name}-{role}-{index}", f"confirm_{role}", number, config)  # type: ignore[arg-type]
-        runs = {
-            role: [run for key, run in view.finished_runs.items() if key.startswith(f"{name}-{role}-")]
-            for role in ("baseline", "best")
-        }
-        metrics = {role: [run.metric for run in found if run.metric is not None] for role, found in runs.items()}
-        held_out = {role: [run.held_out for run in found if run.held_out is not None] for role, found in runs.items()}
-        gap = difference(metrics["baseline"], metrics["best"])
-        await self.journal.record(
-            Confirmed(
-                baseline=metrics["baseline"],
-                best=metrics["best"],
-                trial=best.number,
-                difference=gap[0] if gap else None,
-                interval=gap[1:] if gap else None,
-                held_out_baseline=fmean(held_out["baseline"]) if held_out["baseline"] else None,
-                held_out_best=fmean(held_out["best"]) if held_out["best"] else None,
-            )
-        )
-
     # --- the search ---------------------------------------------------------------------------------------------------
     async def _search(self) -> None:
         """The levels as tasks, until Level 1 says that the search is over."""
-        await self._phase("search")
+        await self.measuring.phase("search")
         await self.boundary.inject()
         try:
             await self._levels()
@@ -242,7 +162,8 @@ class Session:
             trial = self.journal.view.completed
             try:
                 await work()
-            except (BilevelError, OSError) as error:  # the model's, or a full disk's: no ground to end a session
+            except Exception as error:  # the model's, a full disk's or our own: no ground to end a session
+                log.warning("level %s skips its turn", level, exc_info=not isinstance(error, BilevelError))
                 await self.journal.record(LevelSkipped(level=level, trial=trial, reason=str(error)))
                 if isinstance(error, BudgetExhausted):
                     return self.boundary.end(str(error))
@@ -253,14 +174,15 @@ class Session:
     async def _level2(self) -> None:
         """Settle what an earlier engine left waiting, then research whenever it is due."""
         view = self.journal.view
-        open_ones = [research for research in view.researches.values() if research.finished is None]
         if view.waiting is not None:
-            name = view.waiting.name
-            outcome = await self.workshop.decided()
-            for research in open_ones:
-                word = "proposed" if outcome == "approved" else outcome
+            await self.workshop.decided()
+        for research in [research for research in view.researches.values() if research.finished is None]:
+            written = [known for known in view.mechanisms.values() if known.research == research.number]
+            decision = next((known.decision for known in reversed(written) if known.decision), None)
+            if decision is not None:  # else it was cut short, and is due again
+                word = "proposed" if decision.decision == "approved" else decision.decision
                 await self.journal.record(
-                    ResearchFinished(research=research.number, outcome=word, reason=name)  # type: ignore[arg-type]
+                    ResearchFinished(research=research.number, outcome=word, reason=decision.name)
                 )
         await self._outer("2", self.research_due, self.researcher.research)
 

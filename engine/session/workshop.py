@@ -64,8 +64,11 @@ class Workshop:
 
     async def open_host(self, mechanism: Mechanism) -> MechanismHost:
         """A host for a mechanism of the record: the source is the one whose hash was decided on."""
-        blob = await self.journal.blob(mechanism.hash)
-        return self.host_of(blob.decode("utf-8"))
+        return self.host_of(await self.source_of(mechanism))
+
+    async def source_of(self, mechanism: Mechanism) -> str:
+        """The source that was decided on, whatever its file holds by now."""
+        return (await self.journal.blob(mechanism.hash)).decode("utf-8")
 
     # --- Level 2's steps ----------------------------------------------------------------------------------------------
     async def test(self, written: MechanismWritten, source: str) -> list[str]:
@@ -77,7 +80,7 @@ class Workshop:
         else:
             between_trials: AbstractAsyncContextManager[None] = self.machine or nullcontext()
             async with between_trials:
-                problems, found = await validate(source, view, self.host_of)
+                problems, found = await validate(written.name, source, view, self.host_of)
             evidence = found.told()
         await self.journal.record(
             MechanismValidated(hash=written.hash, name=written.name, problems=problems, evidence=evidence)
@@ -111,7 +114,7 @@ class Workshop:
         waiting = self.journal.view.waiting
         if waiting is None:
             return "refused"
-        # The deadline is recorded by the wall clock, for people and the next engine; waited for by one that cannot jump.
+        # Recorded by the wall clock, for people and the next engine, but waited for by a clock that cannot jump.
         until = None if waiting.deadline is None else time.monotonic() + waiting.deadline - time.time()
         try:
             while self.journal.view.waiting is not None:
@@ -128,7 +131,9 @@ class Workshop:
             if self.journal.view.waiting is not None:
                 await self.decide(waiting.hash, waiting.name, "refused", "engine", "the session ended first")
             raise
-        return self.journal.view.mechanisms[waiting.hash].status
+        # Not its status: by now it may be active already.
+        decision = self.journal.view.mechanisms[waiting.hash].decision
+        return decision.decision if decision is not None else "refused"
 
     async def _by_the_clock(self, waiting: InjectionWaiting) -> None:
         if waiting.trusted:

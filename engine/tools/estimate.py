@@ -25,6 +25,7 @@ RESEARCH = (36000, 6000)
 """The same for a research of Level 2: four calls with the loop's source, and a module written."""
 ASKED_AGAIN = 1.15
 """Answers that do not fit are asked for again, and blocked proposals too."""
+_CENTURY = 100 * 365 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,16 @@ class Estimate:
     tokens_out: int
     cost: float | None
     stand_in: bool
+    recorded: bool = False
+    """The answers of another session are given again."""
 
     def sentence(self) -> str:
         """The estimate for a person, in one line."""
         parts = [f"{self.runs} training runs"]
         parts.append("as long as they take" if self.seconds is None else f"about {duration(self.seconds)}")
-        if self.stand_in:
-            parts.append("no tokens, no money: the stand-in answers")
+        if self.stand_in or self.recorded:
+            who = "recorded answers are given again" if self.recorded else "the stand-in answers"
+            parts.append(f"no tokens, no money: {who}")
         else:
             parts.append(f"about {self.tokens_in:,} + {self.tokens_out:,} tokens (prompts + answers)")
             parts.append("cost unknown (no price given)" if self.cost is None else f"about {self.cost:.2f} in money")
@@ -59,10 +63,11 @@ def estimate(settings: Settings, target: "Target") -> Estimate:
         seconds = runs * (target.budget.value + overhead)
         if settings.hours is not None:
             seconds = min(seconds, settings.hours * 3600)
-    stand_in = settings.model == "offline" or settings.model.startswith("replay:")
-    tokens_in, tokens_out = (0, 0) if stand_in else _tokens(settings)
-    cost = 0.0 if stand_in else _cost(settings, tokens_in, tokens_out)
-    return Estimate(runs, seconds, tokens_in, tokens_out, cost, stand_in)
+    stand_in, recorded = settings.model == "offline", settings.model.startswith("replay:")
+    free = stand_in or recorded
+    tokens_in, tokens_out = (0, 0) if free else _tokens(settings)
+    cost = 0.0 if free else _cost(settings, tokens_in, tokens_out)
+    return Estimate(runs, seconds, tokens_in, tokens_out, cost, stand_in, recorded)
 
 
 def _tokens(settings: Settings) -> tuple[int, int]:
@@ -81,10 +86,14 @@ def _cost(settings: Settings, tokens_in: int, tokens_out: int) -> float | None:
 
 
 def duration(seconds: float) -> str:
-    """A time span as a person says it: 45 s, 5 min, 2 h 10 min."""
+    """A time span as a person says it: 45 s, 5 min, 2 h 10 min, 40 days, more than a century."""
+    if seconds > _CENTURY:
+        return "more than a century"
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     if minutes < 90:
         return f"{minutes} min"
+    if minutes >= 72 * 60:
+        return f"{minutes / 1440:,.0f} days"
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"

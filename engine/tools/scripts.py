@@ -42,9 +42,9 @@ def _commit(view: View, trial: int) -> str:
 
 
 def _git(db: Path, view: View, *args: str) -> bytes:
-    folder = workspace(db, view.session)
-    if not (folder / ".git").is_dir():
-        raise ScriptGone(f"the workspace of {view.session} is gone from {folder}")
+    folder = workspace(db, view.session).with_name("workspace.git")
+    if not folder.is_dir():
+        raise ScriptGone(f"the commits of {view.session} are gone from {folder}")
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": "/nonexistent",
@@ -53,7 +53,7 @@ def _git(db: Path, view: View, *args: str) -> bytes:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_OPTIONAL_LOCKS": "0",
     }
-    command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(folder), *args]
+    command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "--git-dir", str(folder), *args]
     try:
         found = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
     except FileNotFoundError:

@@ -36,19 +36,21 @@ class GitError(BilevelError):
 
 
 class Git:
-    """git in one repository: `tree` is the folder with its files, and its `.git` lies in it."""
+    """git in one repository: `tree` is the folder with the files, `directory` the repository, which lies outside it."""
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, directory: Path) -> None:
         self.tree = tree
+        self.directory = directory
         self._turn = asyncio.Lock()
 
     async def run(self, *args: str, stdin: bytes = b"") -> bytes:
         """The standard output of `git args`. Raises GitError. A cancelled call kills its git first."""
-        place = {"GIT_DIR": str(self.tree / ".git"), "GIT_WORK_TREE": str(self.tree)}
+        place = {"GIT_DIR": str(self.directory), "GIT_WORK_TREE": str(self.tree)}
+        cwd = self.tree if self.tree.is_dir() else self.directory.parent
         async with self._turn:
-            code, out, errors = await run_git(args, self.tree, place, stdin)
+            code, out, errors = await run_git(args, cwd, place, stdin)
             if code != 0 and self._remove_locks():
-                code, out, errors = await run_git(args, self.tree, place, stdin)
+                code, out, errors = await run_git(args, cwd, place, stdin)
         if code != 0:
             words = errors.decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
             raise GitError(f"git {args[0]} failed in {self.tree}: {words[0]}")
@@ -63,8 +65,7 @@ class Git:
         self._remove_locks()
 
     def _locks(self) -> list[Path]:
-        root = self.tree / ".git"
-        return [*root.glob("*.lock"), *(root / "refs").rglob("*.lock")]
+        return [*self.directory.glob("*.lock"), *(self.directory / "refs").rglob("*.lock")]
 
     def _remove_locks(self) -> bool:
         """Whether there were any."""

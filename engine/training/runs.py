@@ -11,9 +11,8 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from msgspec.structs import replace
 
@@ -31,18 +30,11 @@ from engine.record.events import (
 from engine.record.view import View
 from engine.search.parameters import Config
 from engine.search.proposals import Proposal
-from engine.search.trials import Trial
 from engine.training.attempts import Checked, find_ended, keep_check, keep_start, read_check, set_aside
 from engine.training.environment import trainer_environment
+from engine.training.judging import RunResult, judge
 from engine.training.outcome import Outcome
-from engine.training.output import (
-    FinalBlock,
-    Progress,
-    failure_reason,
-    last_lines,
-    parse_final,
-    read_log,
-)
+from engine.training.output import Progress, read_log
 from engine.training.processes import Spawned
 from engine.training.room import Room, is_full
 from engine.training.target import Target
@@ -53,8 +45,6 @@ log = logging.getLogger(__name__)
 Watch = Callable[[TrialStarted, Progress], Awaitable[str | None]]
 ATTEMPTS = 3
 """A run whose attempts were lost so often counts as a crash."""
-LEAST_TRAINED = 0.5
-"""A run that trained for less than this part of its budget in seconds gives no metric."""
 HELD_OUT_ROLES = ("confirm_baseline", "confirm_best")
 """The first run of each also evaluates the held-out split: once, at the end, and nothing is chosen by it."""
 
@@ -66,74 +56,6 @@ class Recorder(Protocol):
 
     async def record(self, *events: Event, blobs: list[bytes] | tuple[bytes, ...] = ()) -> None:
         """Return once the events are on disk and in the view."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What came of a run. `metric` is None unless it can be trusted; then `status` and `reason` say why.
-
-    `seconds` is wall-clock time, `peak_memory_mb` the trainer's own figure or, on a CPU, its largest resident memory.
-    """
-
-    status: Literal["ended", "crash", "invalid", "stopped"]
-    reason: str = ""
-    metric: float | None = None
-    held_out: float | None = None
-    seconds: float = 0.0
-    steps: int | None = None
-    tokens_per_second: float | None = None
-    peak_memory_mb: float | None = None
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    values: dict[str, float] = field(default_factory=dict)
-    log: bytes = b""
-    log_tail: list[str] = field(default_factory=list)
-    attempt: int = 1
-
-    def finished(self, started: TrialStarted, *, status: Any, incumbent: int, **decision: Any) -> TrialFinished:
-        """The event that records this result with what was decided on it."""
-        return TrialFinished(
-            run=started.run,
-            role=started.role,
-            number=started.number,
-            attempt=self.attempt,
-            status=status,
-            incumbent=incumbent,
-            seconds=self.seconds,
-            metric=self.metric,
-            held_out=self.held_out,
-            reason=self.reason,
-            steps=self.steps,
-            tokens_per_second=self.tokens_per_second,
-            peak_memory_mb=self.peak_memory_mb,
-            curve=self.curve,
-            values=self.values,
-            log_blob=hashlib.sha256(self.log).hexdigest(),
-            log_tail=self.log_tail,
-            **decision,
-        )
-
-    def as_trial(self, started: TrialStarted, verdict: str, status: str) -> Trial:
-        """The trial as it would stand in the history, for a mechanism's opinion on it."""
-        return Trial(
-            number=started.number,
-            config=started.config,
-            status=status,
-            base=started.base,
-            replicate=started.replicate,
-            changes=started.changes,
-            metric=self.metric,
-            verdict=verdict,
-            hypothesis=started.hypothesis,
-            proposed_by=started.proposed_by,
-            edited_by=tuple(started.edited_by),
-            prediction=started.prediction,
-            seed=started.seed,
-            seconds=self.seconds,
-            steps=self.steps,
-            tokens_per_second=self.tokens_per_second,
-            peak_memory_mb=self.peak_memory_mb,
-            curve=tuple(self.curve),
-        )
 
 
 class Runs:
@@ -359,41 +281,9 @@ class Runs:
         await self.journal.record(TrialLost(run=started.run, attempt=started.attempt, reason=reason))
 
     async def _judge(self, started: TrialStarted, spec: RunSpec, outcome: Outcome) -> RunResult:
-        """The result of a run that ended: from the exit code and the final block, never from stderr."""
         text = await asyncio.to_thread(read_log, spec.log)
         tampered = await self._tampered(spec)
-        block: FinalBlock | None = None
-        status: Literal["ended", "crash", "invalid", "stopped"] = "ended"
-        reason = ""
-        if outcome.status == "stopped":
-            status, reason = "stopped", outcome.reason
-        elif outcome.status != "ended":
-            status = "crash"
-            failed = outcome.why == "exit" and (outcome.exit_code or 0) > 0
-            reason = failure_reason(outcome.exit_code, last_lines(text)) if failed else outcome.reason
-        elif tampered:
-            status, reason = "invalid", tampered
-        else:
-            block = self._final(text, outcome)
-            if block.problem:
-                status, reason = "invalid", block.problem
-        values = block.values if block else {}
-        vram = values.get("peak_vram_mb") or None
-        return RunResult(
-            status=status,
-            reason=reason,
-            metric=block.metric if block and status == "ended" else None,
-            held_out=values.get(self.target.metric.held_out or "") if status == "ended" else None,
-            seconds=round(outcome.seconds, 3),
-            steps=int(values["num_steps"]) if "num_steps" in values else None,
-            tokens_per_second=_speed(values),
-            peak_memory_mb=vram or round(outcome.max_rss_mb, 1) or None,
-            curve=block.curve if block else [],
-            values=values,
-            log=text.encode(),
-            log_tail=last_lines(text) if status != "ended" else [],
-            attempt=started.attempt,
-        )
+        return judge(self.target, started, outcome, text, tampered)
 
     async def _tampered(self, spec: RunSpec) -> str | None:
         """Which fixed files the run changed, in a sentence; they are restored.
@@ -410,21 +300,9 @@ class Runs:
             await self.room.repeat(self.workspace.restore)
         return tampered
 
-    def _final(self, text: str, outcome: Outcome) -> FinalBlock:
-        budget = self.target.budget
-        in_seconds = budget is not None and budget.kind == "seconds"
-        least = LEAST_TRAINED * budget.value if budget is not None and in_seconds else None
-        metric = self.target.metric
-        return parse_final(text, metric.name, metric.pattern, min_training_seconds=least, seconds=outcome.seconds)
-
 
 def _spawned(event: TrainerSpawned | None) -> Spawned | None:
     return None if event is None else Spawned(pid=event.pid, start_time=event.start_time, boot_id=event.boot_id)
-
-
-def _speed(values: dict[str, float]) -> float | None:
-    tokens, seconds = values.get("total_tokens_M"), values.get("training_seconds")
-    return round(tokens * 1e6 / seconds) if tokens and seconds else None
 
 
 def _described(proposal: Proposal) -> str:

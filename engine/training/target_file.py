@@ -148,6 +148,8 @@ def read_target_file(directory: Path) -> Table:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    except RecursionError:
+        raise InputError(f"{TARGET_FILE} is nested too deeply to be read: flatten its lists and tables") from None
     except tomllib.TOMLDecodeError as error:
         found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL)
         place, what = (f":{found[2]}:{found[3]}", found[1]) if found else ("", str(error))

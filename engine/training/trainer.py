@@ -107,6 +107,13 @@ class _Attempt:
     pidfd: int  # of the supervisor; -1 when it had ended before this engine came
     child: int | None = None  # its process id when this process is its parent
     lifeline: int = -1  # write end; -1 when an earlier engine held it
+    overdue: float = float("inf")  # monotonic time from which a supervisor that has not ended may have been stopped
+
+    def wake(self) -> None:
+        """Let a supervisor go on that somebody stopped with SIGSTOP: its deadlines stop with it."""
+        if self.pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGCONT)
 
 
 class Trainer:
@@ -182,6 +189,7 @@ class Trainer:
         Does nothing when the run has just ended. Raises RuntimeError when there is none.
         """
         attempt = self._running()
+        attempt.wake()
         text = " ".join(reason.split())[:REASON_CHARACTERS].encode() or b"stopped"
         if attempt.lifeline >= 0:
             with suppress(BrokenPipeError, BlockingIOError):  # it has just ended, or has been told often enough
@@ -200,15 +208,18 @@ class Trainer:
     async def _follow(self, attempt: _Attempt, on_progress: OnProgress | None) -> None:
         """Return once the supervisor has ended."""
         loop = asyncio.get_running_loop()
+        attempt.overdue = min(attempt.overdue, loop.time() + attempt.spec.deadline + attempt.spec.grace)
         ended = asyncio.Event()
         tail = LogTail(attempt.spec.log)
         loop.add_reader(attempt.pidfd, ended.set)
         try:
             while not ended.is_set():
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(TAIL_SECONDS if on_progress else None):
+                    async with asyncio.timeout(TAIL_SECONDS):
                         await ended.wait()
                         return
+                if loop.time() > attempt.overdue:
+                    attempt.wake()
                 if on_progress is not None and (found := tail.read()) is not None:
                     await on_progress(*found)
         finally:

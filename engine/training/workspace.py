@@ -6,8 +6,9 @@
 
 A trial's script is always rendered from the baseline's, with every parameter of its configuration, and committed only
 when the syntax trees prove that nothing but these constants changed. The files in the folder are what the trainer runs;
-results.tsv lies beside the folder. Killed at any moment, the workspace opens again, and a `prepare` can be repeated.
-Calls are made one at a time, by the one engine that owns the folder. What a metric means is decided elsewhere.
+the repository and results.tsv lie beside it. Killed at any moment, or with its folder removed, the workspace opens
+again, and a `prepare` can be repeated. Calls are made one at a time, by the one engine that owns the folder. What a
+metric means is decided elsewhere.
 """
 
 import hashlib
@@ -42,7 +43,7 @@ class Workspace:
         self.target = target
         self.baseline = ""
         self.tip = ""
-        self._git = Git(folder)
+        self._git = Git(folder, _repository(folder))
         self._source = ""
 
     @classmethod
@@ -54,26 +55,36 @@ class Workspace:
         staged = _staged(folder)
         await copy_target(target, staged)
         _write_constants(target, staged)
-        git = Git(staged)
+        repository = _repository(folder)
+        if repository.exists():
+            shutil.rmtree(repository)  # of a creation that was cut short
+        git = Git(staged, repository)
         await git.run("init", "-q", "--template=")
+        await git.run("config", "core.worktree", f"../{folder.name}")
         await git.run("symbolic-ref", "HEAD", f"refs/heads/{BRANCH}")
         # A .gitattributes among the target's files must not change a byte on the way in or out.
-        (staged / ".git" / "info").mkdir(exist_ok=True)
-        (staged / ".git" / "info" / "attributes").write_text("* -text -filter -ident -working-tree-encoding\n")
+        (repository / "info").mkdir(exist_ok=True)
+        (repository / "info" / "attributes").write_text("* -text -filter -ident -working-tree-encoding\n")
         await git.run("add", "--all", "--force", ".")
         await git.run("commit", "-q", "-F", "-", stdin=f"Baseline of {target.name}, {target.profile}\n".encode())
         await git.run("update-ref", BASELINE, "HEAD")
+        _point(staged, repository)
         staged.rename(folder)
         return await cls.open(folder, target)
 
     @classmethod
     async def open(cls, folder: Path, target: Target) -> "Workspace":
-        """The workspace that `create` made. Raises BilevelError when there is none, or it is not whole."""
+        """The workspace that `create` made; a folder that is gone is written anew from the repository.
+
+        Raises BilevelError when the repository is gone or not whole.
+        """
         workspace = cls(folder, target)
+        _require(_repository(folder))
         await workspace._git.take_over()
         found = (await workspace._git.run("rev-parse", BASELINE, f"refs/heads/{BRANCH}")).decode()
         workspace.baseline, workspace.tip = found.split()
         workspace._source = await workspace.searched_source(workspace.baseline)
+        await workspace.ensure()
         return workspace
 
     async def prepare(self, trial_number: int, config: Config, message: str) -> str:
@@ -106,12 +117,22 @@ class Workspace:
         await self._git.run("reset", "-q", "--hard", _checked(commit))
         self.tip = commit
 
+    async def ensure(self) -> None:
+        """Write the folder anew if it is gone."""
+        if not self.folder.is_dir():
+            await self.restore()
+
     async def restore(self) -> None:
         """Put the folder back to the tip: every file as committed, whatever else lies there removed."""
+        repository = _repository(self.folder)
+        if self.folder.is_symlink() or not self.folder.is_dir():
+            self.folder.unlink(missing_ok=True)
+            self.folder.mkdir()
         # Without its index git compares no times and sizes, which a script can set, but writes every file.
-        (self.folder / ".git" / "index").unlink(missing_ok=True)
+        (repository / "index").unlink(missing_ok=True)
         await self._git.run("reset", "-q", "--hard", self.tip)
         await self._git.run("clean", "-q", "-ffdx")
+        _point(self.folder, repository)
 
     def hashes(self) -> dict[str, str]:
         """The SHA-256 of each fixed file in the folder; the empty text for one that is no file of its own there."""
@@ -193,6 +214,29 @@ class Workspace:
         if path.resolve() != self.folder.resolve() / file or not path.is_file():
             return ""
         return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _repository(folder: Path) -> Path:
+    """Where the commits lie: beside the folder, so that a script that empties its folder does not take them along."""
+    return folder.with_name(folder.name + ".git")
+
+
+def _require(repository: Path) -> None:
+    if not repository.is_dir():
+        raise BilevelError(
+            f"{repository} with the trials' commits is gone, so this session cannot go on: "
+            "`bilevel fork` starts a new one from its best"
+        )
+
+
+def _point(folder: Path, repository: Path) -> None:
+    """Let `git log` and the like work in the folder; what a script put in this place goes."""
+    pointer = folder / ".git"
+    if pointer.is_dir() and not pointer.is_symlink():
+        shutil.rmtree(pointer)
+    else:
+        pointer.unlink(missing_ok=True)
+    pointer.write_text(f"gitdir: ../{repository.name}\n")
 
 
 def _staged(folder: Path) -> Path:
