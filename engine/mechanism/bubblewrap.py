@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.mechanism.cage import readable
+from engine.mechanism.cage import STANDARD_LIBRARY, readable
 
 PROBE_LIMIT = 10.0
 """Seconds for the probe; it takes some 30 ms."""
@@ -79,7 +79,7 @@ async def probe(program: str = "bwrap") -> Bubblewrap:
     path = shutil.which(program)
     if path is None:
         return Bubblewrap(None, "it is not installed", _INSTALL)
-    within = Bubblewrap(path).around([PYTHON, "-I", "-S", "-c", "print('within')"], Path("/usr/lib"), {}, [])
+    within = Bubblewrap(path).around([PYTHON, "-I", "-S", "-c", "print('within')"], STANDARD_LIBRARY, {}, [])
     process = await asyncio.create_subprocess_exec(
         *within,
         env={},

@@ -18,6 +18,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,12 +218,13 @@ class MechanismHost:
 
     async def _confine(self, outside: Bubblewrap) -> list[Finding]:
         """Have the host confine itself, and refuse one that is confined less than was asked for."""
-        with hail() as name:
+        wrapped = outside.program is not None
+        with hail() if wrapped else nullcontext("") as name:
             setup = Setup(
                 parent=os.getpid(),
                 memory_mb=self._memory_mb,
                 cpu_seconds=CPU_SECONDS,
-                wrapped=outside.program is not None,
+                wrapped=wrapped,
                 hail=name,
                 readable=readable(numpy_paths()),
                 private=private_folders(self._folder),
@@ -231,7 +233,7 @@ class MechanismHost:
             findings: list[Finding] = await self._ask(
                 START_LIMIT, "setup", numpy=numpy_folder(), preload=preload, nice=self.nice, cage=setup
             )
-        if outside.program is None:
+        if not wrapped:
             findings.append(Finding(layer=BUBBLEWRAP, ok=False, detail=outside.why, fix=outside.fix))
         level = level_of(findings)
         if self._require is not None and not reaches(level, self._require):

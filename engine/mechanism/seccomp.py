@@ -20,7 +20,7 @@ import struct
 from engine.mechanism.syscalls import PROCESSORS, prctl, processor
 
 _ITSELF = """
-    brk mmap munmap mprotect mremap madvise futex set_robust_list set_tid_address rseq membarrier
+    brk mmap munmap mprotect mremap madvise futex set_robust_list set_tid_address rseq
     restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack exit exit_group getrandom sched_yield
     sched_getaffinity clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage
     getrlimit uname sysinfo getpid getppid gettid getuid geteuid getgid getegid capget
