@@ -8,5 +8,6 @@
     bubblewrap    the layer around it, where that works; sandbox: what a machine gives, found out by starting a host
     trust         which source may run without a person
 
-What runs inside the host (contract, protocol, host, view, cage and its layers) needs the standard library and engine.search alone.
+What runs inside the host (contract, protocol, host, view, cage and its layers) needs the standard library and
+engine.search alone.
 """
