@@ -1,6 +1,8 @@
 """What the mechanism tests share: a space like the CPU baseline's, trials of it, sources, hosts that are closed."""
 
 import asyncio
+import os
+import signal
 import textwrap
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -86,6 +88,14 @@ def asking(expression: str, top: str = "") -> str:
 def doing(*statements: str, hook: str = "advise(self, view)", top: str = "") -> str:
     """A mechanism whose hook runs these statements."""
     return module(f"def {hook}:\n" + textwrap.indent("\n".join(statements), "    "), top)
+
+
+async def kill(host: MechanismHost) -> None:
+    """Kill a host from outside, and wait until its end of the socket is closed, which may be a moment after."""
+    process = host._process
+    assert process is not None and process.wire._transport is not None
+    os.kill(process.pid, signal.SIGKILL)
+    await until(process.wire._transport.is_closing)
 
 
 async def until(holds: Callable[[], bool]) -> None:

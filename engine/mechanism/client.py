@@ -6,7 +6,8 @@
     ├─ WrongAnswer            "answer": a hook answered what the contract does not allow
     ├─ DeadlineExceeded       "deadline": no answer in time; the host was killed
     ├─ HostDied               "died": the process ended, or could not be started
-    └─ Violation              "violation": it broke the protocol or flooded its output; the host was killed
+    ├─ Violation              "violation": it broke the protocol or flooded its output; the host was killed
+    └─ SandboxTooWeak         "sandbox": the level that was asked for is not reached; the source was not loaded
 
 A failed call is raised and never repeated: the caller records it, and reverts a mechanism that fails three times in a
 row. After a death the next call starts a fresh host, which is told all trials again: as only `observe` changes a
@@ -14,22 +15,24 @@ mechanism, it decides as if nothing had happened. What was decided by a hook is 
 """
 
 import asyncio
-import importlib.util
-import math
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.errors import BilevelError
 from engine.mechanism import protocol
+from engine.mechanism.bubblewrap import Bubblewrap, find_bubblewrap, hail
+from engine.mechanism.cage import BUBBLEWRAP, Finding, Setup, level_of, missing, reaches, readable
 from engine.mechanism.contract import HOOKS, ContractViolation, ViewState, check_answer, clean_text
+from engine.mechanism.places import numpy_folder, numpy_paths, private_folders
 from engine.mechanism.process import HostProcess
 from engine.mechanism.source_check import check_source
 from engine.mechanism.trust import source_hash
-from engine.mechanism.wire import Fault
+from engine.mechanism.wire import Fault, read_reply
 
 START_LIMIT = 30.0
 """Seconds until a spawned host must have said hello; it takes some 50 ms on a machine that is not overloaded."""
@@ -72,24 +75,38 @@ class Violation(MechanismError):
     kind = "violation"
 
 
+class SandboxTooWeak(MechanismError):
+    kind = "sandbox"
+
+
 @dataclass(frozen=True)
 class Hello:
-    """What a started host is: the sandbox level with the layers reached and missing, and the mechanism it holds."""
+    """What a started host is: the sandbox level with every layer's finding, and the mechanism it holds."""
 
     level: str
-    layers: tuple[str, ...]
-    missing: tuple[str, ...]
+    findings: tuple[Finding, ...]
     name: str
     purpose: str
     source: str
     hooks: tuple[str, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that hold."""
+        return tuple(finding["layer"] for finding in self.findings if finding["ok"])
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The layers that do not, each with the reason and with what would give it."""
+        return tuple(missing(self.findings))
 
 
 class MechanismHost:
     """One version of a mechanism, in a process of its own.
 
     `space`: as `space_to_json` gives it. `folder`: where the process gets an empty folder of its own. `time_limit`:
-    seconds a call. Calls are made one at a time; concurrent ones wait for each other.
+    seconds a call. `require`: the sandbox level without which nothing is loaded. `nice`, which may be set until it
+    starts: how much the process gives way to others, 0 to 19. Calls are made one at a time; concurrent ones wait.
     """
 
     def __init__(
@@ -102,9 +119,12 @@ class MechanismHost:
         folder: Path,
         time_limit: float = 5.0,
         memory_mb: int = 1024,
+        require: str | None = None,
     ) -> None:
         self.source = source
         self.hello: Hello | None = None
+        self.nice = 0
+        self._require = require
         self._space, self._direction, self._session = space, direction, session
         self._folder, self._time_limit, self._memory_mb = folder, time_limit, memory_mb
         self._process: HostProcess | None = None
@@ -173,24 +193,18 @@ class MechanismHost:
                 raise HostDied(f"Its host was started {self._starts} times without one answered call; take it out.")
             self._starts += 1
             self.hello = await self._spawn()
+            self._require = self.hello.level  # one that is started again is confined no less
         assert self.hello is not None
         return self.hello
 
     async def _spawn(self) -> Hello:
         self._told = 0
         try:
-            self._process = await HostProcess.spawn(self._folder)
+            outside = await find_bubblewrap()
+            self._process = await HostProcess.spawn(self._folder, outside, numpy_paths())
         except OSError as error:
             raise HostDied(f"Its host cannot be started: {error}.") from error
-        report = await self._ask(
-            START_LIMIT,
-            "setup",
-            parent=os.getpid(),
-            memory_mb=self._memory_mb,
-            cpu_seconds=CPU_SECONDS,
-            numpy=_numpy_folder(),
-            preload="numpy" in self.source or ".rng" in self.source,
-        )
+        findings = await self._confine(outside)
         loaded = await self._ask(
             self._time_limit,
             "load",
@@ -200,13 +214,39 @@ class MechanismHost:
             space=self._space,
             direction=self._direction,
         )
-        return await self._read_hello(report, loaded)
+        return await self._read_hello(findings, loaded)
 
-    async def _read_hello(self, report: Any, loaded: Any) -> Hello:
+    async def _confine(self, outside: Bubblewrap) -> list[Finding]:
+        """Have the host confine itself, and refuse one that is confined less than was asked for."""
+        wrapped = outside.program is not None
+        with hail() if wrapped else nullcontext("") as name:
+            setup = Setup(
+                parent=os.getpid(),
+                memory_mb=self._memory_mb,
+                cpu_seconds=CPU_SECONDS,
+                wrapped=wrapped,
+                hail=name,
+                readable=readable(numpy_paths()),
+                private=private_folders(self._folder),
+            )
+            preload = "numpy" in self.source or ".rng" in self.source
+            findings: list[Finding] = await self._ask(
+                START_LIMIT, "setup", numpy=numpy_folder(), preload=preload, nice=self.nice, cage=setup
+            )
+        if not wrapped:
+            findings.append(Finding(layer=BUBBLEWRAP, ok=False, detail=outside.why, fix=outside.fix))
+        level = level_of(findings)
+        if self._require is not None and not reaches(level, self._require):
+            await self._bury()
+            reasons = "; ".join(missing(findings))
+            raise SandboxTooWeak(f"Its sandbox is of level {level}, and {self._require} is asked for: {reasons}.")
+        return findings
+
+    async def _read_hello(self, findings: list[Finding], loaded: Any) -> Hello:
         try:
             texts = {key: clean_text(str(loaded[key]))[:300] for key in ("name", "purpose", "source")}
             hooks = tuple(hook for hook in HOOKS if hook in loaded["hooks"])
-            return Hello(report["level"], tuple(report["layers"]), tuple(report["missing"]), hooks=hooks, **texts)
+            return Hello(level_of(findings), tuple(findings), hooks=hooks, **texts)
         except (KeyError, TypeError) as error:
             await self._bury()
             raise Violation("The mechanism answered the engine in its host's place.") from error
@@ -232,10 +272,10 @@ class MechanismHost:
         assert self._process is not None
         what = fields.get("hook", operation)
         call = secrets.token_hex(8)
-        frame = protocol.encode({"id": call, "op": operation, **_tellable(fields)}, protocol.TO_HOST_LIMIT)
+        frame = protocol.encode({"id": call, "op": operation, **protocol.tellable(fields)}, protocol.TO_HOST_LIMIT)
         try:
             async with asyncio.timeout(limit):
-                reply = _read_reply(await self._process.wire.ask(frame), call)
+                reply = read_reply(await self._process.wire.ask(frame), call)
         except TimeoutError:
             await self._bury()
             raise DeadlineExceeded(f"It did not answer {what} within {limit:g} s.") from None
@@ -246,7 +286,11 @@ class MechanismHost:
         except EOFError:
             process = self._process
             ending = await self._bury(grace=0.5)
-            raise HostDied(f"Its host died at {what}: {ending}.", clean_text(process.output[-2000:])) from None
+            said = clean_text(process.output[-2000:])
+            last = (
+                f" ({said[-300:]})" if said and operation == "setup" else ""
+            )  # what bubblewrap or Python complained of
+            raise HostDied(f"Its host died at {what}: {ending}{last}.", said) from None
         except asyncio.CancelledError:
             self._process.kill()  # its answer is still to come, and would be taken for another's
             await asyncio.shield(self._bury())
@@ -269,37 +313,3 @@ class MechanismHost:
     async def _bury(self, grace: float = 0.0) -> str:
         process, self._process = self._process, None
         return await process.bury(grace) if process is not None else ""
-
-
-def _read_reply(body: bytes, call: str) -> dict[str, Any]:
-    """The reply to a call: {"id", "ok"} or {"id", "error"}. Raises Fault or FrameError for anything else."""
-    reply = protocol.decode(body)
-    if not isinstance(reply, dict) or reply.get("id") != call:
-        raise Fault("a reply does not belong to the call")
-    if set(reply) == {"id", "ok"}:
-        return reply
-    error = reply.get("error")
-    keys = {"kind", "type", "message", "trace"}
-    if set(reply) != {"id", "error"} or not isinstance(error, dict) or set(error) != keys:
-        raise Fault("a reply has another shape than a reply's")
-    if not all(isinstance(text, str) for text in error.values()):
-        raise Fault("an error has another shape than an error's")
-    return reply
-
-
-def _tellable(value: Any) -> Any:
-    """What a trainer or a model may have said, as strict JSON: None for NaN and infinity, no lone surrogates."""
-    if isinstance(value, Mapping):
-        return {key: _tellable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_tellable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "replace").decode()
-    return value
-
-
-def _numpy_folder() -> str | None:
-    spec = importlib.util.find_spec("numpy")
-    return str(Path(spec.origin).parents[1]) if spec is not None and spec.origin else None

@@ -1,18 +1,19 @@
 """The mechanism host: `python -s -P -S host.py DESCRIPTOR`, alone in its process, holds one mechanism, answers calls.
 
-It confines itself (see cage) before it is sent the source, and answers each frame of the engine with exactly one (see
-protocol). Whatever the mechanism raises, `SystemExit` included, comes back as an error with the mechanism's own lines.
-Deadlines, and what a dead or lying host leads to, are the engine's business (see client).
+It confines itself (see cage) before it is sent the source, and tells which layers hold. It answers each frame of the
+engine with exactly one (see protocol). Whatever the mechanism raises, `SystemExit` included, comes back as an error
+with the mechanism's own lines. Deadlines, and what a dead or lying host leads to, are the engine's part (see client).
 
 Only `observe` changes the mechanism: every other hook is called on a copy of it, so that its state follows from the
 trials alone and a host that was started again and replayed decides the same.
 
-Standard library and engine.search alone; numpy is the only other package that the mechanism can import.
+Standard library and engine.search alone; numpy is the only other package that the mechanism can import. What takes long
+to import is left out, importlib.abc for one: a session waits for a host to start.
 """
 
 import copy
-import importlib.abc
 import importlib.machinery
+import importlib.util
 import os
 import sys
 import types
@@ -60,17 +61,20 @@ class Stream:
         return bytes(parts)
 
 
-class NumpyOnly(importlib.abc.MetaPathFinder):
-    """Finds numpy in the engine's site-packages, and nothing else that lies there."""
+class NumpyOnly:
+    """Finds numpy in the engine's site-packages, a folder that may not be listed, and nothing else that lies there."""
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
+        self._package = Path(folder, "numpy")
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The spec of numpy; its submodules are found through its own path."""
-        return importlib.machinery.PathFinder.find_spec(name, [self._folder]) if name == "numpy" else None
+        if name != "numpy":
+            return None
+        start = self._package / "__init__.py"
+        return importlib.util.spec_from_file_location(name, start, submodule_search_locations=[str(self._package)])
 
 
 class Host:
@@ -170,8 +174,9 @@ def frame_of(call: str, reply: dict[str, Any]) -> bytes:
         return protocol.encode({"id": call, "error": problem}, protocol.TO_ENGINE_LIMIT)
 
 
-def prepare(setup: dict[str, Any]) -> cage.Report:
+def prepare(setup: dict[str, Any]) -> list[cage.Finding]:
     """Bring numpy within reach, take the project out of it, and put on the cage."""
+    os.nice(setup["nice"])
     if setup["numpy"] is not None:
         sys.meta_path.append(NumpyOnly(setup["numpy"]))
         if setup["preload"]:
@@ -180,7 +185,7 @@ def prepare(setup: dict[str, Any]) -> cage.Report:
     sys.path.remove(ROOT)
     for name in [name for name in sys.modules if name.partition(".")[0] == "engine"]:
         del sys.modules[name]
-    return cage.confine(setup["parent"], setup["memory_mb"], setup["cpu_seconds"])
+    return cage.confine(setup["cage"])
 
 
 def main(descriptor: int) -> None:

@@ -1,7 +1,8 @@
 """One host process: spawned with nothing but a socket, drained of what it prints, killed with its group.
 
-It is given an environment of three variables, a private empty folder, /dev/null to read and a pipe for what it prints,
-of which the last 64 KB are kept. A host that prints more than 8 MB between two answers is broken off.
+It is given an environment of three variables, a private folder, /dev/null to read and a pipe for what it prints, of
+which the last 64 KB are kept. A host that prints more than 8 MB between two answers is broken off. Where bubblewrap
+works, the process is bubblewrap's, with the host within, and they end together.
 """
 
 import asyncio
@@ -10,18 +11,21 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from engine.mechanism.bubblewrap import PYTHON, Bubblewrap
+from engine.mechanism.cage import BAIT
 from engine.mechanism.wire import Wire
 
 HOST = Path(__file__).with_name("host.py")
+SOURCES = Path(__file__).resolve().parents[1]
 KEPT_OUTPUT = 2**16
 FLOOD = 8 * 2**20
 # -s -P -S with an environment of our own shuts out what -I -S does, but -I would also ignore PYTHONHASHSEED: without it
 # the order of sets changes from process to process, and with it a mechanism's decisions.
-COMMAND = (sys.executable, "-s", "-P", "-S", str(HOST))
+COMMAND = (PYTHON, "-s", "-P", "-S")
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
 
 
@@ -37,17 +41,23 @@ class HostProcess:
         self._drain = asyncio.create_task(self._read_output())
 
     @classmethod
-    async def spawn(cls, folder: Path) -> "HostProcess":
-        """Start a host in a fresh empty folder below `folder`. Raises OSError when it cannot be started."""
+    async def spawn(cls, folder: Path, outside: Bubblewrap, libraries: Sequence[str]) -> "HostProcess":
+        """Start a host in a fresh folder below `folder`. Raises OSError when it cannot be started.
+
+        Within `outside`, where that works, it can read `libraries` and its own source beside what Python needs.
+        """
         home = _fresh_folder(folder)
+        room = home / "room"
         ours, theirs = socket.socketpair()
         process = None
         try:
             with theirs:
+                command = [*COMMAND, str(HOST), str(theirs.fileno())]
+                if outside.program is not None:
+                    command = outside.around(command, room, ENVIRONMENT, [*libraries, str(SOURCES), str(HOST)])
                 process = await asyncio.create_subprocess_exec(
-                    *COMMAND,
-                    str(theirs.fileno()),
-                    cwd=home,
+                    *command,
+                    cwd=room,
                     env=ENVIRONMENT,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
@@ -117,8 +127,13 @@ class HostProcess:
 
 
 def _fresh_folder(parent: Path) -> Path:
+    """A folder with a room in it, where the host will be, and in each a file for the host to try its cage on."""
     parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="host-", dir=parent))
+    home = Path(tempfile.mkdtemp(prefix="host-", dir=parent.resolve()))
+    (home / "room").mkdir()
+    for folder in (home, home / "room"):
+        (folder / BAIT).write_text("a file for the host to try its cage on\n")
+    return home
 
 
 def _kill_group(group: int) -> None:
@@ -127,8 +142,10 @@ def _kill_group(group: int) -> None:
 
 
 def _ending(code: int) -> str:
-    if code >= 0:
-        return f"it exited with code {code}"
+    if code > 128:  # how bubblewrap passes on a signal
+        code = 128 - code
+    if code >= 0 or -code not in set(signal.Signals):
+        return f"it exited with code {abs(code)}"
     if -code == signal.SIGXCPU:
         return "it used up its processor time"
     return f"it was ended by {signal.Signals(-code).name}"

@@ -11,6 +11,7 @@ and more than 100,000 items. Standard library alone; it opens and reads nothing 
 import json
 import math
 import struct
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 HEADER = struct.Struct(">I")
@@ -75,6 +76,19 @@ def admit(value: object) -> None:
             stack.extend((part, depth + 1) for part in item)
         else:
             _scalar(item)
+
+
+def tellable(value: Any) -> Any:
+    """What a trainer or a model may have said, as strict JSON: None for NaN and infinity, no lone surrogates."""
+    if isinstance(value, Mapping):
+        return {key: tellable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [tellable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()
+    return value
 
 
 def _scalar(item: object) -> None:

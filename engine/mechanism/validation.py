@@ -7,10 +7,8 @@ failure.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -94,8 +92,8 @@ async def _rehearse(name: str, host: MechanismHost, view: View) -> Evidence:
     evidence = Evidence()
     spent: list[float] = []
     try:
+        host.nice = 19  # a rehearsal gives way to everything else on the machine
         hello = await host.start()
-        _be_nice(host)
         if hello.name != name:
             raise LoadFailed(f"Mechanism.name is {hello.name!r}, and what was specified is {name!r}.")
         evidence.sandbox = hello.level
@@ -188,11 +186,3 @@ def _would_run(view: View, answer: dict[str, Any], before: int, number: int) -> 
     except ValueError:
         return None
     return proposal.config
-
-
-def _be_nice(host: MechanismHost) -> None:
-    """A rehearsal gives way to everything else on the machine."""
-    pid = host.pid
-    if pid is not None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, pid, 19)

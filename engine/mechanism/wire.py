@@ -6,8 +6,9 @@ the limit, is a fault: it is kept, the connection is cut, and the owner is told 
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
-from engine.mechanism.protocol import HEADER, TO_ENGINE_LIMIT
+from engine.mechanism.protocol import HEADER, TO_ENGINE_LIMIT, decode
 
 
 class Fault(Exception):
@@ -81,3 +82,19 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(EOFError())
+
+
+def read_reply(body: bytes, call: str) -> dict[str, Any]:
+    """The reply to a call: {"id", "ok"} or {"id", "error"}. Raises Fault or FrameError for anything else."""
+    reply = decode(body)
+    if not isinstance(reply, dict) or reply.get("id") != call:
+        raise Fault("a reply does not belong to the call")
+    if set(reply) == {"id", "ok"}:
+        return reply
+    error = reply.get("error")
+    keys = {"kind", "type", "message", "trace"}
+    if set(reply) != {"id", "error"} or not isinstance(error, dict) or set(error) != keys:
+        raise Fault("a reply has another shape than a reply's")
+    if not all(isinstance(text, str) for text in error.values()):
+        raise Fault("an error has another shape than an error's")
+    return reply
