@@ -23,6 +23,8 @@ from engine.control import ControlServer, socket_path
 from engine.errors import InputError
 from engine.levels.inner import InnerLoop
 from engine.mechanism.chain import Chain
+from engine.mechanism.client import MechanismError
+from engine.mechanism.sandbox import probe_sandbox
 from engine.model.asking import Asker, Budget
 from engine.model.client import Model, model_from_settings
 from engine.model.recorded import recorded_calls
@@ -54,8 +56,6 @@ from engine.training.workspace import Workspace
 
 log = logging.getLogger(__name__)
 PR_SET_DUMPABLE = 4
-SANDBOX = "C"
-"""The level that the mechanism host reaches before one has run: process and limits alone."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Startup:
                 model=model.name,
                 stand_in=model.stand_in,
             ),
-            EngineStarted(pid=os.getpid(), boot_id=boot_id(), sandbox=SANDBOX),
+            EngineStarted(pid=os.getpid(), boot_id=boot_id(), sandbox=await self._sandbox()),
         )
         return target, workspace, model, fixed
 
@@ -163,7 +163,7 @@ class Startup:
         target = target_from_description(description)
         workspace = await Workspace.open(self.places.folder / "workspace", target)
         model = self._model(view.settings)
-        await journal.record(EngineStarted(pid=os.getpid(), boot_id=boot_id(), sandbox=SANDBOX, resumed=True))
+        await journal.record(EngineStarted(pid=os.getpid(), boot_id=boot_id(), sandbox=await self._sandbox(), resumed=True))
         await self._reopen(journal)
         self._tidy(view, workspace)
         if view.running is None and 0 in view.history.trials:
@@ -198,6 +198,14 @@ class Startup:
             )
             for trial in view.history
         )
+
+    async def _sandbox(self) -> str:
+        """The level that a mechanism's host reaches on this machine, tested by starting one; "" when none starts."""
+        try:
+            return (await probe_sandbox()).level
+        except MechanismError as error:
+            self.notes.append(f"no mechanism can run, as their host cannot be started: {error}")
+            return ""
 
     # --- parts --------------------------------------------------------------------------------------------------------
     def _model(self, settings: Settings) -> Model:

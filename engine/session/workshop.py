@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.mechanism.client import MechanismHost
 from engine.mechanism.contract import INTERFACE
 from engine.mechanism.members import deactivated
-from engine.mechanism.trust import may_run_unattended, shipped_sources
+from engine.mechanism.trust import equals_shipped, may_run_unattended, shipped_sources
 from engine.mechanism.validation import validate
 from engine.record.events import InjectionDecided, InjectionWaiting, MechanismValidated, MechanismWritten
 from engine.record.journal import Journal
@@ -51,8 +51,8 @@ class Workshop:
                 return str(path)
         raise RuntimeError(f"a thousand modules named {name} lie in {self.folder}")
 
-    def host_of(self, source: str) -> MechanismHost:
-        """A host for a source, not started."""
+    def host_of(self, source: str, require: str | None = None) -> MechanismHost:
+        """A host for a source, not started; it refuses to run below the sandbox level `require`."""
         view = self.journal.view
         return MechanismHost(
             source,
@@ -60,11 +60,15 @@ class Workshop:
             space=space_to_json(view.space),
             direction=view.history.direction,
             folder=self.hosts,
+            require=require,
         )
 
     async def open_host(self, mechanism: Mechanism) -> MechanismHost:
-        """A host for a mechanism of the record: the source is the one whose hash was decided on."""
-        return self.host_of(await self.source_of(mechanism))
+        """A host for a mechanism of the record: the source, and at least the sandbox, that were decided on."""
+        source = await self.source_of(mechanism)
+        tested = mechanism.evidence.get("sandbox")
+        anywhere = equals_shipped(source, self.examples) or self.journal.view.settings.unsafe
+        return self.host_of(source, None if anywhere else tested)
 
     async def source_of(self, mechanism: Mechanism) -> str:
         """The source that was decided on, whatever its file holds by now."""
