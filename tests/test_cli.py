@@ -1,6 +1,7 @@
 """The command line over a record that is at rest: what each command prints, and how wrong input ends."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from told_sessions import NAME, beginning, created, trials, whole, with_workspace, write
 
+from engine.record.events import StateChanged
 from engine.record.reader import Reader
 from tui.cli import COMMANDS, main, overview, parser_of
 
@@ -93,6 +95,13 @@ def test_the_help_of_a_command_shows_an_example_that_its_parser_accepts(shell: S
         (["extend", "--trials", "0"], "--trials is 0"),
         (["export"], "say what to export"),
         (["prune", "--days", "-1"], "--days is -1"),
+        (["run", "--levels", ","], "1 is missing"),
+        (["run", "--base-url", "http://127.0.0.1:9/v1"], "no model is named"),
+        (["run", "--seconds", "1e308"], "--seconds: seconds is 1e+308"),
+        (["run", "--trials", "9" * 23], "--trials: trials is 99,999"),
+        (["run", "--notify", "no-such-program now"], "there is no program no-such-program"),
+        (["run", "--notify", "'open"], "is no command line"),
+        (["run", "--db", "none/a/x.db"], "there is no directory"),
         (["tail", "-n", "-1"], "--lines is -1"),
         (["init", "nowhere"], "there is no directory nowhere"),
         *[
@@ -173,7 +182,7 @@ def test_diff_is_unified_and_falls_back_on_the_record(told: Shell) -> None:
     (told.folder / ".bilevel").rename(told.folder / "moved")
     code, out, err = told("diff")
     assert (code, out) == (0, "BATCH 64 → 32\n")
-    assert "is gone" in err
+    assert "gone from" in err
 
 
 # --- keeping ----------------------------------------------------------------------------------------------------------
@@ -199,6 +208,14 @@ def test_export_replaces_nothing_without_force_and_leaves_nothing_half_written(t
     assert [path.name for path in told.folder.glob(".best.py*")] == []
 
 
+def test_export_looks_at_every_place_before_it_writes(told: Shell) -> None:
+    assert "--best and --results-tsv both go to ./a" in told.refused("export", "--best", "a", "--results-tsv", "./a")
+    (told.folder / "e").write_text("mine")
+    assert "e exists" in told.refused("export", "--best", "a", "--events", "e")
+    assert "there is no directory" in told.refused("export", "--best", "a", "--events", "none/e")
+    assert not (told.folder / "a").exists()
+
+
 def test_backup_is_a_record_of_its_own(told: Shell) -> None:
     assert told("backup", "copy.db")[0] == 0
     with Reader(told.folder / "copy.db") as reader:
@@ -206,6 +223,8 @@ def test_backup_is_a_record_of_its_own(told: Shell) -> None:
     assert not list(told.folder.glob("copy.db?*"))
     assert "copy.db exists" in told.refused("backup", "copy.db")
     assert "is the record itself" in told.refused("backup", "sessions.db", "--force")
+    assert "there is no directory" in told.refused("backup", "none/copy.db")
+    assert not (told.folder / "none").exists()
 
 
 def test_prune_lists_first_and_removes_only_when_told(told: Shell) -> None:
@@ -234,6 +253,23 @@ def test_prune_of_events_gives_way_to_a_running_engine(told: Shell) -> None:
     with EngineLock(told.db) as lock:
         lock.acquire("another", "/nowhere")
         assert "session another is running" in told("prune", "--days", "0", "--yes", "--events")[2]
+        assert (told.folder / ".bilevel" / NAME / "workspace.git").exists()
+        assert told("prune", "--days", "0", "--yes")[0] == 0
+    assert not (told.folder / ".bilevel" / NAME).exists()
+    assert told("show")[0] == 0
+
+
+def test_prune_passes_over_what_was_taken_up_again_meanwhile(told: Shell) -> None:
+    from engine.record.lock import EngineLock
+    from engine.tools.keeping import prunable, prune
+
+    chosen = prunable(told.db, math.inf)
+    with EngineLock(told.db) as lock:
+        lock.acquire(NAME, "/nowhere")
+        assert prune(told.db, chosen, events=False) == ([], 0)
+    write(told.db, [StateChanged(status="finished", reason="it went on, and ended again")])
+    assert prune(told.db, chosen, events=True)[0] == []
+    assert (told.folder / ".bilevel" / NAME).exists()
     assert told("show")[0] == 0
 
 
@@ -255,7 +291,8 @@ def test_an_engine_that_does_not_answer_is_said(told: Shell) -> None:
     with EngineLock(told.db) as lock:
         lock.acquire(NAME, told.folder / "none.sock")
         assert f"the engine of session {NAME} does not answer" in told.refused("pause")
-        assert json.loads(told("status", "--json")[1])["alive"] is False
+        status = json.loads(told("status", "--json")[1])
+        assert (status["alive"], status["engine"], status["pid"]) == (False, "silent", os.getpid())
         assert f"session {NAME} is running" in told.refused("run")
         assert "is still running" in told.refused("extend", "--trials", "3")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from loopback import Loopback
 
+from engine.mechanism import sandbox
 from engine.record.settings import Settings
 from engine.tools import doctor
 from engine.tools.doctor import CHECKS, Check, Surroundings, safe_sqlite
@@ -123,7 +124,7 @@ async def test_a_model_that_refuses_is_told_with_the_reason(tmp_path: Path) -> N
 
 def test_the_sandbox_level_is_that_of_a_host_that_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "reached by a host that was started" in CHECKS["sandbox"](about(tmp_path)).detail
-    monkeypatch.setattr(doctor, "_TRIVIAL", "class Other: ...")
+    monkeypatch.setattr(sandbox, "_TRIVIAL", "class Other: ...")
     check = CHECKS["sandbox"](about(tmp_path))
     assert not check.ok
     assert "cannot be started" in check.detail

@@ -39,6 +39,16 @@ def test_the_stand_in_costs_nothing_and_says_so() -> None:
     assert "the stand-in answers" in told.sentence()
 
 
+def test_recorded_answers_are_not_called_a_stand_in() -> None:
+    told = found(model="replay:last")
+    assert (told.tokens_in, told.cost, told.stand_in) == (0, 0.0, False)
+    assert "recorded answers are given again" in told.sentence()
+
+
+def test_no_budget_is_too_large_to_be_told() -> None:
+    assert "more than a century" in found(seconds=1e308).sentence()
+
+
 def test_a_model_costs_by_its_price_and_is_unknown_without_one() -> None:
     assert found(model="m").cost is None
     assert "cost unknown" in found(model="m").sentence()
@@ -53,7 +63,15 @@ def test_more_levels_take_more_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (45, "45 s"), (300, "5 min"), (7200, "2 h"), (7800, "2 h 10 min"), (5399, "1 h 30 min")],
+    [
+        (0, "0 s"),
+        (45, "45 s"),
+        (300, "5 min"),
+        (7200, "2 h"),
+        (7800, "2 h 10 min"),
+        (5399, "1 h 30 min"),
+        (40 * 86400, "40 days"),
+    ],
 )
 def test_a_time_is_said_as_a_person_would(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -184,3 +184,21 @@ async def test_an_engine_that_has_left_records_nothing(journal: Journal) -> None
     with pytest.raises(asyncio.CancelledError):
         await journal.record(note("too late"))
     assert on_disk(journal) == []
+
+
+async def test_a_record_that_was_moved_away_is_waited_for_and_said(journal: Journal, tmp_path: Path) -> None:
+    path, elsewhere = journal.store.path, tmp_path / "elsewhere.db"
+    move(path, elsewhere)
+    task = asyncio.create_task(journal.record(note("kept")))
+    await until(lambda: journal.trouble is not None)
+    assert "no longer at" in str(journal.trouble) and not task.done()
+    assert told(journal) == []
+    move(elsewhere, path)
+    await task
+    assert journal.trouble is None and told(journal) == on_disk(journal)
+    assert told(journal)[0] == "kept" and "put it back there" in told(journal)[1]
+    assert "the session goes on; nothing was lost" in told(journal)[1]
+
+
+def move(path: Path, to: Path) -> None:
+    path.rename(to)

@@ -10,7 +10,7 @@ import pytest
 from record_files import end, line, python
 
 from engine.errors import InputError
-from engine.record.lock import EngineLock, holder, lock_path
+from engine.record.lock import EngineLock, holder, lock_path, lock_paths
 
 HOLD = """
 import sys
@@ -102,3 +102,33 @@ def test_the_holder_may_write_itself_down_anew(path: Path) -> None:
         lock.acquire("s", "socket")
         found = holder(path)
         assert found is not None and (found.session, found.socket) == ("s", "socket")
+
+
+@pytest.mark.parametrize("removed", [0, 1])
+def test_a_removed_lock_file_neither_lets_a_second_engine_in_nor_hides_the_first(path: Path, removed: int) -> None:
+    process = python(HOLD, path)
+    assert line(process) == "held"
+    lock_paths(path)[removed].unlink()
+    for _ in range(2):  # also once the file is there again
+        with pytest.raises(InputError, match="session quiet-otter is running"):
+            EngineLock(path).acquire("other", "")
+        found = holder(path)
+        assert found is not None and found.pid == process.pid
+    assert end(process) == 0
+    assert holder(path) is None
+    with EngineLock(path) as lock:
+        lock.acquire("other", "")
+
+
+def test_a_link_to_a_database_has_its_lock(path: Path) -> None:
+    folder = path.with_name("folder")
+    folder.mkdir()
+    alias = folder / "alias.db"
+    alias.symlink_to(path)
+    process = python(HOLD, alias)
+    assert line(process) == "held"
+    with pytest.raises(InputError, match="session quiet-otter is running"):
+        EngineLock(path).acquire("other", "")
+    assert holder(path) is not None and holder(path) == holder(alias)
+    assert list(folder.iterdir()) == [alias]
+    assert end(process) == 0

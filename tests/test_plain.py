@@ -42,6 +42,11 @@ def test_who_proposed_and_who_edited_is_told_and_a_replicate_is_named() -> None:
     assert any(line.startswith("trial   6") and "by model, edited by tabu_search" in line for line in told)
 
 
+def test_changes_that_make_a_replicate_are_shown_with_it() -> None:
+    again = run("trial-8", 8, 2.6, changes={"BATCH": 32}, base=0, replicate=3, proposed_by="model")
+    assert lines_of([*beginning(), *trials(), *again])[-1].endswith("by model  BATCH 64 → 32 (trial 3 again)")
+
+
 def test_the_runs_of_baseline_and_confirmation_go_by_their_names() -> None:
     told = lines_of([*beginning(), *run("confirm-1-best-1", 3, 2.6, role="confirm_best")])
     assert "baseline-2  val_bpb 4.0100  10.4 s" in told
@@ -121,6 +126,24 @@ def test_the_progress_line_of_a_pause_says_what_still_trains() -> None:
     view = view_of([*beginning(), started, ev.StateChanged(status="paused", reason="a person paused it", by="person")])
     assert progress_line(view, 0.0) == "paused: a person paused it; trial-1 trains to its end"
     assert "between two runs" in progress_line(view_of(beginning()), 0.0)
+
+
+def test_the_progress_line_says_that_the_model_fails_until_it_answers() -> None:
+    failed = ev.ModelRetried(level="1", purpose="propose", error="429 too many", attempt=1, wait=2.0)
+    off = ev.LevelBackedOff(level="1", wait=5.0, reason="no connection")
+    assert progress_line(view_of([*beginning(), failed]), 0.0).endswith("model, which failed: 429 too many")
+    assert progress_line(view_of([*beginning(), failed, off]), 0.0).endswith("model, which failed: no connection")
+    answered = ev.ModelCalled(
+        level="1",
+        purpose="propose",
+        model="m",
+        prompt_blob="",
+        answer_blob="",
+        tokens_in=1,
+        tokens_out=1,
+        seconds=1.0,
+    )
+    assert "between two runs" in progress_line(view_of([*beginning(), off, answered]), 0.0)
 
 
 class Terminal(io.StringIO):

@@ -87,12 +87,26 @@ def test_the_nearer_source_decides_the_kind_of_budget(tmp_path: Path) -> None:
         ('[prices."m"]\nin = 1\nout = 2\nper = 3', "there is no setting prices.m.per"),
         ("prices = 3", "prices is a table of tables"),
         ("trials = = 3", "is no TOML"),
+        ("seconds = 1e308", "seconds is 1e+308: give a number that is at most 2,592,000"),
+        ("trials = 99999999999999999999999", "give a number that is at most 1,000,000"),
+        ("trials = 0x" + "f" * 5000, "trials"),
+        ("trials = " + "9" * 5000, "cannot be read"),
+        ("seed = -99999999999999999999", "give a number that is at most"),
+        ("hours = 1e9", "at most 8,760"),
+        ("x = " + "[" * 20_000, "is nested too deeply"),
+        ("levels = []", "1 is missing"),
     ],
 )
 def test_a_mistake_in_the_file_is_said_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:
     sentence = refusal(tmp_path, text)
     assert said in sentence
     assert str(tmp_path / "bilevel.toml") in sentence
+
+
+def test_an_endpoint_without_a_model_is_no_stand_in(tmp_path: Path) -> None:
+    assert "no model is named" in refusal(tmp_path, 'base_url = "http://h/v1"')
+    assert refusal(tmp_path, "", base_url="http://h/v1").startswith("--base-url: ")
+    assert settings(tmp_path, 'base_url = "http://h/v1"', model="offline").model == "offline"
 
 
 def test_a_secret_in_an_address_is_not_repeated(tmp_path: Path) -> None:

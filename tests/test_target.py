@@ -97,6 +97,10 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
 MISTAKES = [
     ('name = "small"', "name = small", r"^target\.toml:1:8: invalid value"),
     ('name = "small"', 'name = ""', "name is empty"),
+    ('name = "small"', "name = " + "[" * 20_000, "is nested too deeply"),
+    ('name = "small"', "name = " + "9" * 5000, "cannot be read"),
+    ("startup = 30", "startup = 0x" + "f" * 5000, r"limits\.startup is too large a number"),
+    ('name = "small"', "name = 0x" + "f" * 5000, "name is a text, not a number of thousands"),
     ('searched = "train.py"', "", "searched is missing: give a text"),
     ('searched = "train.py"', 'serched = "train.py"', "searched is missing"),
     ('fixed = ["prepare.py"]', 'fixed = ["prepare.py"]\nfixd = 1', r"fixd is not known: did you mean fixed\?"),

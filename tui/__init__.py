@@ -4,6 +4,7 @@ Everything here reads the record, speaks to the control socket and starts engine
 goes on without it.
 
 cli        the commands, from arguments to exit code
+output     standard output and error, closed or full or plain
 settings   what a session runs with: defaults, bilevel.toml, environment, flags
 plain      events as lines of text
 follow     a session followed in plain lines until it ends

@@ -4,7 +4,7 @@
 sentence on standard error. Commands import what they need when they run, so that looking at a session starts quickly.
 """
 
-import os
+import errno
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from engine.errors import BilevelError, InputError
 from tui.commands import keeping, looking, running, setup, steering
+from tui.output import close_output, prepare_streams
 from tui.subcommand import Subcommand
 
 GROUPS: dict[str, Sequence[Subcommand]] = {
@@ -24,6 +25,8 @@ GROUPS: dict[str, Sequence[Subcommand]] = {
 }
 COMMANDS: dict[str, Subcommand] = {command.name: command for group in GROUPS.values() for command in group}
 INTERRUPTED = 130
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What a write to standard output may fail with; errors of files carry their names."""
 
 
 class _Parser(ArgumentParser):
@@ -33,20 +36,39 @@ class _Parser(ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the process's exit code."""
+    heard = prepare_streams()
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except BilevelError as error:
+        _settle_output()
         _say(f"bilevel: {error}")
         return error.exit_code
     except KeyboardInterrupt:
+        _settle_output()
         _say("bilevel: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has left; the interpreter must not fail on it again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close_output()
         return 1
-    return code
+    except OSError as error:
+        if error.filename is not None or error.errno not in UNWRITABLE:
+            raise
+        close_output()
+        _say(f"bilevel: standard output cannot be written: {error.strerror}")
+        return 1
+    if not heard:
+        _say("bilevel: standard output is closed: what was to be said there is lost")
+    return code if heard else code or 1
+
+
+def _settle_output() -> None:
+    """Write what output still holds; where that fails, let it go."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        close_output()
 
 
 def _run(argv: list[str]) -> int:

@@ -205,7 +205,8 @@ def _check_value(name: str, value: Any, source: str) -> None:
         what = f"{least} or more" if least or name in _MAY_BE_ZERO else "above 0"
         raise InputError(f"{source}: {name} is {value}: give a number that is {what}")
     if most is not None and abs(value) > most:
-        shown = "too large" if abs(value) >= 10**30 else f"{value:g}" if isinstance(value, float) else f"{value:,}"
+        # An integer of thousands of digits cannot even be written.
+        shown = f"{value:g}" if isinstance(value, float) else f"{value:,}" if abs(value) < 10**30 else "too large"
         raise InputError(f"{source}: {name} is {shown}: give a number that is at most {most:,}")
 
 

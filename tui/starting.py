@@ -11,7 +11,7 @@ import msgspec
 
 from engine.errors import InputError
 from engine.record.settings import Settings
-from tui.settings import LEVELS, merge
+from tui.settings import merge
 from tui.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def add_settings(parser: "ArgumentParser") -> None:
     add("--lockstep", action="store_true", default=None, help="wait for the outer levels' decisions")
     add("--unsafe", action="store_true", default=None, help="let generated code run unattended in a weak sandbox")
     add("--seed", type=int, metavar="N", help="seed of the session (0)")
-    add("--notify", metavar="COMMAND", help="run it when a person is awaited and at the end")
+    add("--notify", metavar="COMMAND", help="run it, without a shell, when you are awaited and at the end")
     add("--config", type=Path, metavar="FILE", help="settings file (default: bilevel.toml, where there is one)")
 
 
 def _levels(text: str) -> list[str]:
-    return [level.strip() for level in text.split(",") if level.strip()] or list(LEVELS)
+    return [level.strip() for level in text.split(",") if level.strip()]
 
 
 def settings_of(args: Namespace, *, quick: bool = False, parent: Settings | None = None) -> Settings:
@@ -65,7 +65,10 @@ def settings_of(args: Namespace, *, quick: bool = False, parent: Settings | None
     if parent is not None:
         settings = merge(flags, {}, config=args.config, find=False, defaults=msgspec.to_builtins(parent))
     else:
-        settings = merge(flags, os.environ, config=args.config, defaults=QUICK if quick else {})
+        defaults = QUICK if quick else {}
+        if quick and model_of_keys(os.environ):
+            defaults = {**defaults, "model": "offline"}  # until the person has agreed to the key's model
+        settings = merge(flags, os.environ, config=args.config, defaults=defaults)
     return msgspec.structs.replace(settings, profile=_profile(settings))
 
 

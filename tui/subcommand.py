@@ -1,13 +1,15 @@
 """What a command of the command line is, and the arguments that many of them share."""
 
+import json
 import os
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import InputError
+from engine.errors import BilevelError, InputError
 
 if TYPE_CHECKING:
     from engine.record.lock import Holder
@@ -45,7 +47,9 @@ def force_argument(parser: ArgumentParser) -> None:
 
 def database(args: Namespace) -> Path:
     """The database that is meant: --db, else BILEVEL_DB, else sessions.db in the current directory."""
-    return Path(args.db or os.environ.get("BILEVEL_DB") or "sessions.db").expanduser().absolute()
+    from engine.record.head import located
+
+    return located(Path(args.db or os.environ.get("BILEVEL_DB") or "sessions.db").expanduser())
 
 
 def open_record(args: Namespace) -> "Reader":
@@ -69,14 +73,72 @@ def chosen_view(args: Namespace) -> "View":
 
 
 def running_engine(args: Namespace, session: str | None = None) -> "Holder":
-    """The engine that runs on the database, which has to be that session's if one is named. Raises InputError."""
+    """The engine that runs on the database, which has to be that session's if one is named. Raises InputError.
+
+    Where the record cannot be read, the lock alone tells; that is said on standard error.
+    """
     from engine.record.lock import holder
 
-    with open_record(args) as reader:
-        wanted = reader.resolve(session) if session else None
     found = holder(database(args))
+    try:
+        with open_record(args) as reader:
+            wanted = reader.resolve(session) if session else None
+    except BilevelError as error:
+        if found is None or not found.pid or not _may_mean(session, found):
+            raise
+        ends = f"`kill {found.pid}` ends it where nothing else does"
+        print(f"{error}; by its lock, session {found.session} runs: {ends}", file=sys.stderr)
+        return found
     if found is None:
         raise InputError(f"no session is running on {database(args)}: start one with `bilevel run`, or resume one")
     if wanted is not None and found.session != wanted:
         raise InputError(f"session {wanted} is not running; {found.session} is")
     return found
+
+
+def _may_mean(session: str | None, found: "Holder") -> bool:
+    return session in (None, "last") or found.session.startswith(str(session))
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The engine of a session as it is now: its process, and what is amiss with it, if anything.
+
+    `answers`: whether it answers over its socket.
+    """
+
+    pid: int
+    session: str
+    answers: bool
+    trouble: str | None
+
+
+def engine_of(args: Namespace, session: str | None = None) -> Engine | None:
+    """The engine that runs on the database for this session (None: for any); None where there is none."""
+    from engine.control import send
+    from engine.record.lock import holder
+
+    found = holder(database(args))
+    if found is None or not found.pid or (session is not None and found.session != session):
+        return None
+    try:
+        answer = send(found.socket, "ping", timeout=2.0, session=found.session)
+    except InputError:
+        return Engine(found.pid, found.session, False, _silent(found))
+    try:
+        trouble = json.loads(answer.detail).get("trouble")
+    except (ValueError, AttributeError):
+        trouble = None
+    return Engine(found.pid, found.session, True, trouble)
+
+
+def _silent(found: "Holder") -> str:
+    """Why an engine that lives does not answer, as far as it can be seen, and what to do."""
+    ends = f"`kill {found.pid}` ends it, then `bilevel resume {found.session}` takes the session up again"
+    try:
+        state = Path(f"/proc/{found.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        state = "?"
+    if state in "Tt":
+        return f"its process {found.pid} is stopped: `kill -CONT {found.pid}` lets it go on; or {ends}"
+    return f"its process {found.pid} runs and does not answer: wait a little; if it stays so, {ends}"

@@ -1,8 +1,10 @@
 """A line that says that something takes time: shown after two seconds, renewed in place, gone afterwards."""
 
+import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 PATIENCE = 2.0
@@ -10,10 +12,14 @@ PATIENCE = 2.0
 
 
 class Waiting:
-    """While it is open, `what` stands on standard error: with its seconds in a terminal, else once as a line."""
+    """While it is open, `what` stands on standard error: with its seconds in a terminal, else once as a line.
 
-    def __init__(self, what: str) -> None:
+    `why` is asked every second what it waits for; where there is no terminal, each new answer is a line.
+    """
+
+    def __init__(self, what: str, why: Callable[[], str] = lambda: "") -> None:
         self._what = what
+        self._why = why
         self._began = 0.0
         self._shown = 0
         self._stop = threading.Event()
@@ -36,11 +42,23 @@ class Waiting:
         if self._stop.wait(PATIENCE):
             return
         if not sys.stderr.isatty():
-            print(f"{self._what} ...", file=sys.stderr, flush=True)
+            self._print_lines()
             return
         while True:
-            text = f"{self._what} ... {time.monotonic() - self._began:.0f} s"
-            self._shown = len(text)
-            print("\r" + text, end="", file=sys.stderr, flush=True)
+            why = self._why()
+            text = f"{self._what} ... {time.monotonic() - self._began:.0f} s" + (f": {why}" if why else "")
+            text = text[: max(20, shutil.get_terminal_size().columns - 1)]
+            print("\r" + text.ljust(self._shown), end="", file=sys.stderr, flush=True)
+            self._shown = max(self._shown, len(text))
+            if self._stop.wait(1.0):
+                return
+
+    def _print_lines(self) -> None:
+        told: str | None = None
+        while True:
+            why = self._why()
+            if why != told:
+                print(f"{self._what} ..." + (f": {why}" if why else ""), file=sys.stderr, flush=True)
+                told = why
             if self._stop.wait(1.0):
                 return

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import BilevelError
+from engine.record.head import located
 
 LONGEST_PATH = 107
 """Bytes of a socket's path that Linux takes, without the zero that ends it."""
@@ -20,8 +21,9 @@ def socket_path(db_path: Path, session: str, environ: Mapping[str, str]) -> Path
     than a socket's path may be, in a folder of this user under the directory for temporary files. Raises BilevelError
     when a folder cannot be made, or is somebody else's.
     """
-    db_path = db_path.absolute()
-    name = f"{hashlib.sha256(f'{db_path}:{session}'.encode()).hexdigest()[:16]}.sock"
+    db_path = located(db_path)
+    digest = hashlib.sha256(os.fsencode(db_path) + f":{session}".encode()).hexdigest()
+    name = f"{digest[:16]}.sock"
     runtime = Path(environ.get("XDG_RUNTIME_DIR") or ".")
     if runtime.is_absolute() and _is_ours(runtime):
         path = runtime / "bilevel" / name

@@ -25,19 +25,23 @@ class Head:
     hash: str
 
 
+def located(path: Path) -> Path:
+    """The absolute path of the database itself, links followed: under each of its names one record is one."""
+    return Path(os.path.realpath(path))
+
+
 def run_directory(path: Path) -> Path:
     """Where run-time files of the database lie: `.bilevel` beside it."""
-    return path.absolute().parent / ".bilevel"
+    return located(path).parent / ".bilevel"
 
 
 def head_path(path: Path) -> Path:
     """The note that belongs to the database at `path`."""
-    return run_directory(path) / f"{path.name}.head"
+    return run_directory(path) / f"{located(path).name}.head"
 
 
-def write_head(path: Path, head: Head) -> None:
-    """Replace the note. Raises OSError."""
-    target = head_path(path)
+def write_head(target: Path, head: Head) -> None:
+    """Replace the note at `target`, which `head_path` names. Raises OSError."""
     target.parent.mkdir(exist_ok=True)
     text = json.dumps([head.identity, head.session, head.seq, head.hash]).encode()
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT, 0o644)

@@ -1,8 +1,8 @@
 """The journal of the session that runs: events go to disk first, then into the view, in one order for everybody.
 
-Several tasks record at once; a lock makes the order of the database the order of the view. A full disk or a locked
-database does not end a session: `record` waits and tries again, so nothing new starts, and says what the trouble was
-once it is over. Only the engine has a journal; viewers read.
+Several tasks record at once; a lock makes the order of the database the order of the view. A full disk, a locked
+database or one that was moved away does not end a session: `record` waits and tries again, so nothing new starts, and
+says what the trouble was once it is over. Only the engine has a journal; viewers read.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from engine.record.events import Event, Noted, TrialProgress
 from engine.record.folding import apply
 from engine.record.reader import Reader
-from engine.record.store import DiskFull, RecordLocked, Store
+from engine.record.store import DiskFull, RecordLocked, RecordMissing, Store
 from engine.record.view import View
 
 log = logging.getLogger(__name__)
@@ -79,8 +79,8 @@ class Journal:
         while True:
             try:
                 rows = await self.store.append(self.session, events, blobs)
-            except (DiskFull, RecordLocked) as error:
-                if not self.trouble:
+            except (DiskFull, RecordLocked, RecordMissing) as error:
+                if self.trouble != str(error):
                     log.warning("%s", error)
                 self.trouble = str(error)
                 await asyncio.sleep(RETRY_SECONDS)

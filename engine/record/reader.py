@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from engine.errors import InputError
 from engine.record.events import Event, decode
+from engine.record.head import located
 from engine.record.schema import (
     GENESIS,
     STATE_ONLY,
@@ -70,7 +71,7 @@ class Reader:
         A record at rest in a read-only directory is read as it lies. If its last events are still in the WAL, SQLite
         needs to make a file beside it to read them; where it cannot, that is said, rather than shown without them.
         """
-        self.path = Path(path).absolute()
+        self.path = located(path)
         check_file(self.path)
         try:
             self._connection = self._open("ro")
@@ -202,6 +203,13 @@ class Reader:
         if blob_hash(data) != hash:
             raise RecordBroken(f"the record {self.path} is damaged: content {hash[:12]} is not what was stored")
         return data
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Make the empty database `target` a copy of the record as it is at this moment.
+
+        Raises sqlite3.Error: which of the two files failed is for the caller to say (translate_backup).
+        """
+        self._connection.backup(target)
 
     def verify(self, session: str) -> int:
         """Recompute the session's chain and return how many events it holds.

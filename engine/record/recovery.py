@@ -10,15 +10,17 @@ A file that gives no sign of having been a record of ours is left alone, and the
 """
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.record.head import Head, clear_head, read_head, run_directory
+from engine.record.head import Head, clear_head, located, read_head, run_directory
+from engine.record.hold import Hold
 from engine.record.reader import Reader
-from engine.record.schema import NotARecord, RecordBroken, RecordError, beside, replace_durably
+from engine.record.schema import NotARecord, RecordBroken, RecordError, beside, has_header, printable, replace_durably
 from engine.record.store import Store
 
 CHECKED_SESSIONS = 3
@@ -37,7 +39,7 @@ class Damage:
 
 def backup_path(path: Path) -> Path:
     """Where the rolling backup of the database at `path` lies."""
-    return run_directory(path) / f"{path.name}.backup"
+    return run_directory(path) / f"{located(path).name}.backup"
 
 
 async def rolling_backup(store: Store) -> Path:
@@ -60,10 +62,10 @@ async def rolling_backup(store: Store) -> Path:
 async def open_or_recover(path: Path, emit_note: Callable[[str], None]) -> Store:
     """Open the record for writing, repairing what can be repaired; `emit_note` gets a sentence on each thing done.
 
-    Call it with the engine's lock held. Raises RecordError where a person has to decide: another program's file, a
-    newer version's, one that never was a record.
+    Call it with the engine's lock held, and before this process has the record open. Raises RecordError where a person
+    has to decide: another program's file, a newer version's, one that never was a record, one that is in use.
     """
-    await asyncio.to_thread(_repair, path, emit_note)
+    await asyncio.to_thread(_repair, located(path), lambda text: emit_note(printable(text)))
     return await Store.open(path)
 
 
@@ -92,7 +94,12 @@ def find_damage(path: Path, head: Head | None = None) -> Damage | None:
 
 
 def _repair(path: Path, emit_note: Callable[[str], None]) -> None:
-    path = Path(path).absolute()
+    # What another writer has open, by a name that the engine's lock does not know, is not to be judged or moved.
+    with contextlib.closing(Hold(path)) if path.is_file() else contextlib.nullcontext():
+        _repair_unused(path, emit_note)
+
+
+def _repair_unused(path: Path, emit_note: Callable[[str], None]) -> None:
     head = read_head(path)
     damage = _diagnose(path, head)
     if damage is None:
@@ -129,6 +136,9 @@ def _diagnose(path: Path, head: Head | None) -> Damage | None:
         stray = wal.exists() and wal.stat().st_size > 0
         return Damage(f"the record {path} is gone, but its {wal.name} was left behind") if stray else None
     try:
+        if path.is_file() and path.stat().st_size and not has_header(path):
+            # Said here, since SQLite looks for the first page in the WAL before it looks into the file.
+            raise NotARecord(f"{path} is not a database: name another with --db, or restore this one from a backup")
         return find_damage(path, head)
     except NotARecord:
         # With a note of our own beside it, this was a record, and its header is what was damaged.
@@ -138,10 +148,8 @@ def _diagnose(path: Path, head: Head | None) -> Damage | None:
 
 
 def _is_foreign(path: Path) -> bool:
-    if not path.is_file():
-        return True  # A directory or a device: nothing that damage could have made of a record.
-    with path.open("rb") as file:
-        return file.read(16) == b"SQLite format 3\x00"
+    # A directory or a device is nothing that damage could have made of a record.
+    return not path.is_file() or has_header(path)
 
 
 def _usable_backup(path: Path, damage: Damage, head: Head | None) -> Path | None:

@@ -4,13 +4,15 @@ The file is SQLite in WAL mode with this program's application id, so that it is
 append-only, numbered from 1 without gaps within their session, and chained: each carries the SHA-256 over its elder's
 hash and its own content, so a changed, lost or foreign event is noticed. That a run has one result and an attempt one
 start is a unique index, so that no defect above can record a trial twice. This module opens nothing for viewers
-(reader.py) and appends nothing (store.py).
+(reader.py), makes nothing (creation.py) and appends nothing (store.py).
 
     RecordError             the record cannot be read or written; the sentence says why
     ├─ NotARecord           the file is another program's, or none at all (exit code 2)
     ├─ RecordBroken         damage: pages, header or the chain
     ├─ DiskFull             nothing of the write was kept; the same write may be repeated
     ├─ RecordLocked         another process held the record too long; the same write may be repeated
+    ├─ RecordMissing        the file is gone from its place; the same write may be repeated once it is back
+    ├─ RecordInUse          another engine writes the file already (exit code 2)
     ├─ DuplicateResult      the run has a result already
     └─ DuplicateAttempt     the attempt was started already
 """
@@ -19,13 +21,12 @@ import hashlib
 import os
 import re
 import sqlite3
+import stat
 import struct
-import uuid
 from pathlib import Path
 from urllib.parse import quote
 
 from engine.errors import BilevelError, InputError
-from engine.record.head import clear_head
 
 APPLICATION_ID = 0x42494C56
 """The bytes "BILV", at offset 68 of the file."""
@@ -33,6 +34,10 @@ VIEW_ONLY_KINDS = ("trial_progress", "level_activity")
 """Kinds that a person watches live and that change no state: most of the events, and skipped when state is folded."""
 STATE_ONLY = f"kind NOT IN ({', '.join(repr(kind) for kind in VIEW_ONLY_KINDS)})"
 """The condition of the index `state_events`; SQLite uses that index only for a query with the same words."""
+HEADER = b"SQLite format 3\x00"
+"""What every database begins with."""
+LONGEST_PATH = 504
+"""Bytes of a path that SQLite opens: its 512, less what it appends for its journal."""
 GENESIS = bytes(32)
 """What stands for the elder's hash in a session's first event."""
 
@@ -65,6 +70,9 @@ MIGRATIONS = (
 class RecordError(BilevelError):
     """The record cannot be read or written."""
 
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
+
 
 class NotARecord(RecordError, InputError):
     """The file that a person named is no record of this program; it was not touched."""
@@ -80,6 +88,18 @@ class DiskFull(RecordError):
 
 class RecordLocked(RecordError):
     """Another process kept the record locked beyond the writer's patience; the write may be repeated as it was."""
+
+
+class RecordMissing(RecordError):
+    """The file was renamed, replaced or `deleted` while it was open: nothing was written, and nothing was created."""
+
+    def __init__(self, sentence: str, *, deleted: bool) -> None:
+        super().__init__(sentence)
+        self.deleted = deleted
+
+
+class RecordInUse(RecordError, InputError):
+    """Another engine writes this very file, perhaps under another name."""
 
 
 class DuplicateResult(RecordError):
@@ -111,7 +131,12 @@ def blob_hash(data: bytes) -> str:
 
 def uri(path: Path, mode: str) -> str:
     """The SQLite URI of a file: `mode` is "ro", "rw" or another query such as "ro&immutable=1"."""
-    return f"file:{quote(str(path.absolute()))}?mode={mode}"
+    return f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+
+
+def printable(text: str) -> str:
+    """The text as it can be written in UTF-8: what a file name has of other bytes is replaced."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -144,6 +169,8 @@ def translate(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> RecordEr
     if name.startswith("SQLITE_IOERR"):
         return DiskFull(f"the disk failed or is full ({name}): the record {path} could not be written")
     # The statements are fixed, so one that SQLite does not understand met a damaged schema.
+    if name == "SQLITE_NOTADB" and not has_header(path):
+        return NotARecord(f"{path} is not a database: name another with --db, or restore this one from a backup")
     if (
         name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
         or name == "SQLITE_ERROR"
@@ -159,6 +186,18 @@ def translate(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> RecordEr
     return RecordError(f"the record {path} failed: {error}")
 
 
+def translate_backup(error: sqlite3.Error, record: Path, backup: Path) -> RecordError:
+    """The same for a failure to copy `record` to `backup`: the sentence names the file that failed."""
+    name = error_name(error)
+    if is_busy(error) or name.startswith(
+        ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT")
+    ):
+        return translate(error, record)
+    if name == "SQLITE_FULL":
+        return DiskFull(f"the disk is full: the backup {backup} could not be written")
+    return RecordError(f"the backup {backup} cannot be written: {error}")
+
+
 def check_identity(connection: sqlite3.Connection, path: Path) -> None:
     """Raise NotARecord for another program's database, RecordError for a newer version's, RecordBroken for damage."""
     try:
@@ -172,21 +211,43 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
         raise RecordError(f"the record {path} was written by a newer version of bilevel: update bilevel to open it")
 
 
+def check_length(path: Path, more: int = 0) -> None:
+    """Raise InputError for a path that SQLite does not take, with `more` bytes appended to it."""
+    size = len(os.fsencode(path))
+    if size + more > LONGEST_PATH:
+        raise InputError(
+            f"the path {printable(str(path))} has {size} bytes, more than the {LONGEST_PATH - more} that SQLite has "
+            "room for: use a shorter one"
+        )
+
+
 def check_file(path: Path) -> None:
-    """Raise InputError if no such file is there, RecordBroken if it is empty, NotARecord if it is no database."""
-    if not path.exists():
-        raise InputError(f"there is no record at {path}: start a session with `bilevel run`, or name one with --db")
-    if not path.is_file():
-        raise NotARecord(f"{path} is not a file: name another with --db")
+    """Raise InputError if no such file is there, RecordBroken if it is empty, NotARecord if it is none.
+
+    The file is not opened: closing it would end the locks that SQLite holds on it for this process.
+    """
+    check_length(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(16)
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"there is no record at {printable(str(path))}: start a session with `bilevel run`, or name one with --db"
+        ) from error
     except OSError as error:
         raise RecordError(f"the record {path} cannot be read: {error.strerror}") from error
-    if not start:
+    if not stat.S_ISREG(found.st_mode):
+        raise NotARecord(f"{path} is not a file: name another with --db")
+    if not found.st_size:
         raise RecordBroken(f"the record {path} is empty")
-    if start != b"SQLite format 3\x00":
-        raise NotARecord(f"{path} is not a database: name another with --db, or restore this one from a backup")
+
+
+def has_header(path: Path) -> bool:
+    """Whether the file begins as a database does. For a file that this process has not open as one (see check_file)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HEADER)) == HEADER
+    except OSError as error:
+        raise RecordError(f"the record {path} cannot be read: {error.strerror}") from error
 
 
 def replace_durably(new: Path, destination: Path) -> None:
@@ -199,54 +260,3 @@ def replace_durably(new: Path, destination: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def prepare(path: Path) -> tuple[Path, str]:
-    """Make the database ready for the writer, creating or upgrading it: its absolute path and its identity. Blocks.
-
-    A new one is made under another name and renamed, so an interrupted creation leaves no empty file behind.
-    """
-    path = Path(path).absolute()
-    leftover = beside(path, "-wal")
-    if not path.exists() and leftover.exists() and leftover.stat().st_size:
-        raise RecordBroken(f"the record {path} is gone, but its {leftover.name} is still there")
-    try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _create(path)
-            clear_head(path)
-        check_file(path)
-        connection = sqlite3.connect(uri(path, "rw"), uri=True)
-        try:
-            check_identity(connection, path)
-            _migrate(connection)
-            row = connection.execute("SELECT id FROM identity").fetchone()
-            if row is None:
-                raise RecordBroken(f"the record {path} is damaged: its identity is missing")
-            return path, str(row[0])
-        finally:
-            connection.close()
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise translate(error, path) from error
-    except OSError as error:
-        raise RecordError(f"the record {path} cannot be created: {error.strerror}") from error
-
-
-def _create(path: Path) -> None:
-    new = beside(path, ".new")
-    new.unlink(missing_ok=True)
-    connection = sqlite3.connect(new)
-    try:
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        _migrate(connection)
-        connection.execute("INSERT INTO identity VALUES (?)", (uuid.uuid4().hex,))
-        connection.commit()
-    finally:
-        connection.close()
-    replace_durably(new, path)
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")

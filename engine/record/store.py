@@ -11,6 +11,7 @@ Not here: reading for viewers (reader.py), damage (recovery.py), who may write a
 
 import asyncio
 import contextlib
+import os
 import re
 import sqlite3
 import time
@@ -21,8 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.errors import InputError
+from engine.record.creation import prepare
 from engine.record.events import SCHEMA, Event, encode, kind_of
-from engine.record.head import Head, clear_head, read_head, write_head
+from engine.record.head import Head, clear_head, head_path, read_head, write_head
 from engine.record.schema import (
     GENESIS,
     DiskFull,
@@ -31,14 +33,16 @@ from engine.record.schema import (
     NotARecord,
     RecordBroken,
     RecordError,
+    RecordInUse,
     RecordLocked,
+    RecordMissing,
     beside,
     blob_hash,
     chain_hash,
     is_busy,
-    prepare,
     replace_durably,
     translate,
+    translate_backup,
 )
 from engine.record.writer import Writer
 
@@ -49,7 +53,9 @@ __all__ = [
     "NotARecord",
     "RecordBroken",
     "RecordError",
+    "RecordInUse",
     "RecordLocked",
+    "RecordMissing",
     "Stamp",
     "Store",
     "blob_hash",
@@ -92,6 +98,8 @@ class Store:
         self._writer = writer
         self._connection = writer.connection
         self._identity = identity
+        self._note = head_path(path)  # once, since links are followed for it
+        self._saved: Path | None = None
         self._uncertain: dict[str, _Written] = {}
         """By session: what was about to be committed when the last commit began, until it succeeds."""
 
@@ -100,20 +108,28 @@ class Store:
         """Open the record for writing, creating it if it is missing.
 
         `patience` is how long, in seconds, a write waits for another process's lock. Raises RecordError with one
-        sentence if the file is not a database, another program's, a newer version's, or broken.
+        sentence if the file is not a database, another program's, a newer version's, or broken, RecordInUse if another
+        store is open on it.
         """
-        path, identity = await asyncio.to_thread(prepare, path)
-        return cls(path, await Writer.open(path, patience), identity)
+        hold, identity = await asyncio.to_thread(prepare, path)
+        return cls(hold.path, await Writer.open(hold, patience), identity)
 
     async def append(self, session: str, events: Sequence[Event], blobs: Sequence[bytes] = ()) -> list[Stamp]:
         """Write the events and blobs in one transaction and return each event's number and time.
 
-        Raises DiskFull, RecordLocked (both: repeat the same call later), DuplicateResult, DuplicateAttempt,
-        RecordBroken, or RecordError once the store is closed.
+        Raises DiskFull, RecordLocked, RecordMissing (these: repeat the same call later), DuplicateResult,
+        DuplicateAttempt, RecordBroken, or RecordError once the store is closed.
+
+        When the file was deleted, what it held is still open here, and is saved to another one, which the error names.
         """
         texts = tuple((kind_of(event), encode(event).decode()) for event in events)
         batch = _Batch(session, time.time(), texts, tuple(blobs))
-        return (await self._writer.transact(lambda: self._append(batch), self._acknowledge)).stamps
+        try:
+            return (await self._writer.transact(lambda: self._append(batch), self._acknowledge)).stamps
+        except RecordMissing as missing:
+            if missing.deleted:
+                raise RecordMissing(f"{missing}; {await self._save()}", deleted=True) from missing
+            raise
 
     async def checkpoint(self) -> bool:
         """Copy the WAL into the database and empty it. False if a long reader or writer stands in the way.
@@ -151,6 +167,20 @@ class Store:
         """Finish what was asked for, then close. May be called twice."""
         await self._writer.close()
 
+    async def _save(self) -> str:
+        """Copy what a deleted file holds to a new one, once; what was done and is to be done, for a person."""
+        if self._saved is None:
+            copy = beside(self.path, time.strftime(".saved-%Y%m%d-%H%M%S"))
+            try:
+                await self.backup(copy)
+            except (RecordError, InputError) as error:
+                return f"what it held could not be saved yet: {error}"
+            self._saved = copy
+        return (
+            f"all that it held was saved as {self._saved.name}: end the engine (kill {os.getpid()}), rename that file "
+            f"to {self.path.name}, and resume the session"
+        )
+
     # --- within the writer's task -------------------------------------------------------------------------------------
     async def _append(self, batch: _Batch) -> _Written:
         seq, digest = await self._tail(batch.session)
@@ -177,7 +207,7 @@ class Store:
             seq, digest = written.tail
             # The note is an aid: an older one stays true, so a disk that refuses it must not fail the write.
             with contextlib.suppress(OSError):
-                write_head(self.path, Head(self._identity, session, seq, digest.hex()))
+                write_head(self._note, Head(self._identity, session, seq, digest.hex()))
 
     async def _tail(self, session: str) -> tuple[int, bytes]:
         query = "SELECT seq, hash FROM events WHERE session = ? ORDER BY seq DESC LIMIT 1"
@@ -222,14 +252,15 @@ class Store:
             try:
                 await self._connection.backup(target)
                 # Out of WAL mode, the copy is one file that can be moved about and read from read-only places.
-                await asyncio.to_thread(target.execute, "PRAGMA journal_mode = DELETE")
+                # With its statement finished, since one that is still referred to keeps a closed connection's files.
+                await asyncio.to_thread(lambda: target.execute("PRAGMA journal_mode = DELETE").fetchall())
             finally:
                 target.close()
             await asyncio.to_thread(replace_durably, new, destination)
         except (sqlite3.Error, OSError) as error:
             new.unlink(missing_ok=True)
             if isinstance(error, sqlite3.Error):
-                raise translate(error, destination) from error
+                raise translate_backup(error, self.path, destination) from error
             raise RecordError(f"the backup {destination} cannot be written: {error.strerror}") from error
 
 

@@ -12,11 +12,11 @@ import random
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
 
+from engine.record.hold import Hold
 from engine.record.schema import RecordError, is_busy, translate, uri
 
 T = TypeVar("T")
@@ -25,10 +25,11 @@ BUSY_MS = 100
 
 
 class Writer:
-    """The connection to the database at `path` and the task that works on it. Made by `Writer.open`; `close` it."""
+    """The connection to the database that is held, and the task that works on it. Made by `Writer.open`; `close` it."""
 
-    def __init__(self, path: Path, connection: aiosqlite.Connection, patience: float) -> None:
-        self.path = path
+    def __init__(self, hold: Hold, connection: aiosqlite.Connection, patience: float) -> None:
+        self.path = hold.path
+        self.hold = hold
         self.connection = connection
         """For use within submitted work only."""
         self._patience = patience
@@ -37,21 +38,29 @@ class Writer:
         self._task = asyncio.create_task(self._work(), name="record writer")
 
     @classmethod
-    async def open(cls, path: Path, patience: float) -> "Writer":
-        """Connect to an existing database and set it up for durable commits. Raises RecordError."""
+    async def open(cls, hold: Hold, patience: float) -> "Writer":
+        """Connect to an existing database and set it up for durable commits. Raises RecordError.
+
+        The hold is the writer's from then on, also if this fails.
+        """
         try:
-            connection = await aiosqlite.connect(uri(path, "rw"), uri=True, isolation_level=None)
-        except sqlite3.Error as error:
-            raise translate(error, path) from error
+            connection = await aiosqlite.connect(uri(hold.path, "rw"), uri=True, isolation_level=None)
+        except BaseException as error:
+            hold.close()
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, hold.path) from error
+            raise
         try:
             for setting in (f"busy_timeout = {BUSY_MS}", "journal_mode = WAL", "synchronous = FULL", "mmap_size = 0"):
                 await connection.execute_fetchall(f"PRAGMA {setting}")
+            await connection.execute_fetchall("PRAGMA schema_version")  # reads, so that the WAL is there
+            hold.keep_log()
         except BaseException as error:
-            await connection.close()
+            await _disconnect(connection, hold)
             if isinstance(error, sqlite3.Error):
-                raise translate(error, path) from error
+                raise translate(error, hold.path) from error
             raise
-        return cls(path, connection, patience)
+        return cls(hold, connection, patience)
 
     async def submit(self, work: Callable[[], Awaitable[T]]) -> T:
         """Have the task do this work after what was submitted before, and return its result or raise its error."""
@@ -65,13 +74,18 @@ class Writer:
         """Run `work` in a transaction of its own; nothing of it is kept if it raises.
 
         `committed` is called with the result before any other work begins. Waits for another process's lock as long
-        as the patience lasts, then raises RecordLocked.
+        as the patience lasts, then raises RecordLocked. Raises RecordMissing while the file is not in its place.
         """
 
         async def transaction() -> T:
+            self.hold.check()
             await self.connection.execute_fetchall("BEGIN IMMEDIATE")
             result = await work()
             await self.connection.execute_fetchall("COMMIT")
+            if self.hold.log_is_lost():
+                # Somebody removed the WAL: what was committed is in a file that ends with this process, unless it is
+                # copied into the database before it counts as written.
+                await self.connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
             if committed is not None:
                 committed(result)
             return result
@@ -102,7 +116,7 @@ class Writer:
             while not self._queue.empty():
                 if job := self._queue.get_nowait():
                     job[1].set_exception(RecordError(f"the record {self.path} is closed"))
-            await self.connection.close()
+            await _disconnect(self.connection, self.hold)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         deadline = time.monotonic() + self._patience
@@ -124,6 +138,15 @@ class Writer:
         if self.connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 await self.connection.execute_fetchall("ROLLBACK")
+
+
+async def _disconnect(connection: aiosqlite.Connection, hold: Hold) -> None:
+    """Close the connection, the last of which copies the WAL into the database and removes it, and then let go."""
+    try:
+        hold.free_log()
+        await connection.close()
+    finally:
+        hold.close()
 
 
 async def _settled(done: "asyncio.Future[T]") -> T:

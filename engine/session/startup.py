@@ -36,6 +36,7 @@ from engine.record.events import (
     SessionCreated,
     StateChanged,
 )
+from engine.record.head import located
 from engine.record.journal import Journal
 from engine.record.lock import EngineLock
 from engine.record.reader import Reader
@@ -90,7 +91,7 @@ class Startup:
     """Opens one session. `stack` closes everything again, in the right order."""
 
     def __init__(self, db: Path, plan: Mapping[str, Any], environ: Mapping[str, str], stack: AsyncExitStack) -> None:
-        self.db = db.absolute()
+        self.db = located(db)
         self.plan = plan
         self.environ = environ
         self.stack = stack
@@ -163,7 +164,8 @@ class Startup:
         target = target_from_description(description)
         workspace = await Workspace.open(self.places.folder / "workspace", target)
         model = self._model(view.settings)
-        await journal.record(EngineStarted(pid=os.getpid(), boot_id=boot_id(), sandbox=await self._sandbox(), resumed=True))
+        sandbox = await self._sandbox()
+        await journal.record(EngineStarted(pid=os.getpid(), boot_id=boot_id(), sandbox=sandbox, resumed=True))
         await self._reopen(journal)
         self._tidy(view, workspace)
         if view.running is None and 0 in view.history.trials:

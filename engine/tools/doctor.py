@@ -23,15 +23,6 @@ LEAST_FREE = 2**30
 """Bytes that should be free beside the database: a workspace, logs, a record that grows."""
 HOST_SECONDS = 60.0
 _ALLOWED_ALONE = ("A+", "A", "B")
-_TRIVIAL = """
-class Mechanism:
-    name = "probe"
-    purpose = "shows that a host starts"
-    source = "own"
-
-    def review(self, view, proposal):
-        return None
-"""
 
 
 @dataclass(frozen=True)
@@ -175,32 +166,20 @@ async def _ask(model: object, about: Surroundings) -> Check:
 
 
 def _sandbox(about: Surroundings) -> Check:
+    from engine.mechanism.sandbox import probe_sandbox
+
     try:
-        level, missing = asyncio.run(_start_host())
+        level, findings = asyncio.run(asyncio.wait_for(probe_sandbox(), HOST_SECONDS))
     except (BilevelError, OSError, TimeoutError) as error:
         fix = "see the sentence; without it Level 2 cannot run (--levels 1,1.5 leaves it out)"
         return Check("sandbox", False, f"a mechanism host cannot be started: {error}", fix)
-    detail = f"level {level}, reached by a host that was started" + (
-        f"; missing: {'; '.join(missing)}" if missing else ""
-    )
-    if level in _ALLOWED_ALONE:
-        return Check("sandbox", True, detail)
-    fix = "generated code that is no shipped mechanism waits for your approval (bilevel approve), or runs with --unsafe"
-    return Check("sandbox", True, detail, fix)
-
-
-async def _start_host() -> tuple[str, tuple[str, ...]]:
-    from engine.mechanism.client import MechanismHost
-
-    space: dict[str, object] = {"parameters": {}, "constraints": [], "constants": {}}
-    with tempfile.TemporaryDirectory() as folder:
-        host = MechanismHost(_TRIVIAL, session="doctor", space=space, direction="minimize", folder=Path(folder))
-        try:
-            async with asyncio.timeout(HOST_SECONDS):
-                hello = await host.start()
-            return hello.level, hello.missing
-        finally:
-            await host.close()
+    tried = "; ".join(f"{'' if found['ok'] else 'MISSING '}{found['layer']}: {found['detail']}" for found in findings)
+    fixes = [f"{found['layer']}: {found['fix']}" for found in findings if not found["ok"]]
+    if level not in _ALLOWED_ALONE:
+        fixes.insert(
+            0, "until then generated code that is no shipped mechanism waits for your approval"
+        )
+    return Check("sandbox", True, f"level {level}, reached by a host that was started; {tried}", "; ".join(fixes))
 
 
 def _terminal(about: Surroundings) -> Check:

@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.errors import BilevelError, InputError
 from engine.record.lock import EngineLock, holder
 from engine.record.reader import Reader
-from engine.record.schema import beside, replace_durably, translate, uri
+from engine.record.schema import beside, check_length, replace_durably, translate_backup
 from engine.record.view import View, fold
 
 ENDED = ("finished", "failed")
@@ -78,15 +78,16 @@ def backup(db: Path, destination: Path, *, force: bool) -> int:
     if destination.exists() and destination.samefile(db):
         raise InputError(f"{destination} is the record itself: name another file for the backup")
     check_free(destination, force=force)
-    Reader(db).close()  # it is a record of ours, or this says what it is
     new = beside(destination, ".new")
+    check_length(new)
     try:
-        new.unlink(missing_ok=True)
-        _copy(db, new)
+        with Reader(db) as record:
+            new.unlink(missing_ok=True)
+            _copy(record, new)
         replace_durably(new, destination)
         return destination.stat().st_size
     except sqlite3.Error as error:
-        raise translate(error, destination) from error
+        raise translate_backup(error, db, destination) from error
     except OSError as error:
         raise InputError(f"the backup {destination} cannot be written: {error.strerror}") from None
     finally:
@@ -94,16 +95,15 @@ def backup(db: Path, destination: Path, *, force: bool) -> int:
             new.unlink(missing_ok=True)
 
 
-def _copy(db: Path, new: Path) -> None:
-    source = sqlite3.connect(uri(db, "ro"), uri=True)
+def _copy(record: Reader, new: Path) -> None:
+    new.touch()  # where it may not be made, the system says why; SQLite would not
     target = sqlite3.connect(new)
     try:
-        source.backup(target)
+        record.copy_to(target)
         # Out of WAL mode, the copy is one file that can be moved about and read from read-only places.
-        target.execute("PRAGMA journal_mode = DELETE")
+        target.execute("PRAGMA journal_mode = DELETE").fetchall()
     finally:
         target.close()
-        source.close()
 
 
 # --- clearing away ----------------------------------------------------------------------------------------------------
@@ -148,12 +148,11 @@ def prune(db: Path, chosen: Sequence[Prunable], *, events: bool) -> tuple[list[s
             if running is not None and not running.pid:
                 raise
             # Another session's engine: what has ended is not its business, and it goes on while folders are removed.
-        still = {each.session for each in prunable(db, math.inf)}
-        found = [each for each in chosen if each.session in still]
-        if events:
-            freed = asyncio.run(_remove_all(db, found))
-        else:
-            freed = _remove_folders(db, found)
+        still = {each.session: each.ended for each in prunable(db, math.inf)}
+        found = [each for each in chosen if still.get(each.session) == each.ended]
+        before = db.stat().st_size
+        freed = asyncio.run(_remove_all(db, found)) if events else _remove_folders(db, found)
+        freed += before - db.stat().st_size if events else 0
     return [each.session for each in found], freed
 
 
@@ -172,10 +171,9 @@ def _remove_folders(db: Path, sessions: Sequence[Prunable]) -> int:
 
 
 async def _remove_all(db: Path, sessions: Sequence[Prunable]) -> int:
-    """Events first: whatever goes wrong, no session of the record lacks its files. The folders' room serves the rest."""
+    """Events, then folders: whatever goes wrong, no session of the record lacks its files. The bytes of the folders."""
     from engine.record.store import Store
 
-    before = db.stat().st_size
     store = await Store.open(db)
     try:
         for session in sessions:
@@ -184,7 +182,7 @@ async def _remove_all(db: Path, sessions: Sequence[Prunable]) -> int:
         await store.vacuum()
     finally:
         await store.close()
-    return freed + before - db.stat().st_size
+    return freed
 
 
 def _size(folder: Path) -> int:

@@ -9,6 +9,8 @@ import contextlib
 import json
 import os
 import select
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -28,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 """The directory that the packages lie in: the engine is started from there, whatever lies in the current directory."""
 READY_SECONDS = 180.0
 """An engine that is silent for this long has not started; copying a large target is what may take time."""
+FULL = 1 << 20
+"""With fewer free bytes a disk is taken for full."""
 _TICK = 0.25
 _started: list["subprocess.Popen[bytes]"] = []
 """Engines that this process started: kept, so that one that ends meanwhile is collected."""
@@ -52,6 +56,7 @@ def start_engine(db: Path, plan: Mapping[str, Any], waiting: Waiting | None = No
     """
     db = db.absolute()
     session = str(plan.get("session") or plan["resume"])
+    check_place(db)
     running = holder(db)
     if running is not None:
         raise InputError(
@@ -59,6 +64,7 @@ def start_engine(db: Path, plan: Mapping[str, Any], waiting: Waiting | None = No
             f"use another database with --db, or `bilevel stop {running.session}`"
         )
     log = engine_log(db, session)
+    known = log.parent.exists()
     theirs, process = _spawn(db, plan, log)
     try:
         said = _await_word(theirs, process, waiting)
@@ -69,9 +75,12 @@ def start_engine(db: Path, plan: Mapping[str, Any], waiting: Waiting | None = No
         os.close(theirs)
         _started.append(process)
     if said is None:
-        raise BilevelError(f"the engine ended before it was ready{_last_line(log)}; its log is {log}")
+        words = last_words(log)
+        raise BilevelError(f"the engine ended before it was ready{f': {words}' if words else ''}; its log is {log}")
     if "error" in said:
         process.wait()
+        if not known:
+            _tidy(log)
         kind = InputError if said.get("exit_code") == InputError.exit_code else BilevelError
         raise kind(str(said["error"]))
     return Started(str(said.get("session", session)), process.pid)
@@ -138,12 +147,55 @@ def _await_word(pipe: int, process: "subprocess.Popen[bytes]", waiting: Waiting 
     return found
 
 
-def _last_line(log: Path) -> str:
+def last_words(log: Path, after: int = 0) -> str:
+    """The last line that an engine wrote to its log beyond so many bytes; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(after, file.seek(0, os.SEEK_END) - 4000))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return "".join(c for c in last if c.isprintable())[:300]
+
+
+def hindrance(db: Path, log: Path, after: int = 0) -> str:
+    """Why an engine may be slow to start, as far as it can be seen: a full disk, else the last words of its log."""
     with contextlib.suppress(OSError):
-        lines = log.read_text(errors="replace")[-4000:].split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f": {''.join(c for c in last if c.isprintable())[:300]}" if last else ""
-    return ""
+        if shutil.disk_usage(db.parent).free < FULL:
+            return f"the disk of {db.parent} is full: make room, and it goes on"
+    return last_words(log, after)
+
+
+def _tidy(log: Path) -> None:
+    """Remove the folder of a session that never began, if nothing but its log is in it."""
+    with contextlib.suppress(OSError):
+        if [entry.name for entry in log.parent.iterdir()] == [log.name]:
+            log.unlink()
+        log.parent.rmdir()  # refused by the system where there is more
+
+
+def check_place(db: Path) -> None:
+    """Raise InputError when the database's directory is not there."""
+    if not db.parent.is_dir():
+        raise InputError(f"there is no directory {db.parent}: make it, or name another database with --db")
+
+
+def check_notify(command: str | None, db: Path) -> None:
+    """Raise InputError when the first word of `--notify` is no program. It is run beside the database, by no shell."""
+    if command is None:
+        return
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InputError(f"--notify {command!r} is no command line: {str(error).lower()}") from None
+    if not words:
+        raise InputError("--notify is empty: name a command, or leave it out")
+    if shutil.which(str(db.parent / words[0]) if "/" in words[0] else words[0]) is None:
+        raise InputError(
+            f"--notify: there is no program {words[0]} (it is run without a shell, in {db.parent}): "
+            "give a program and its arguments, or sh -c '...'"
+        )
 
 
 def check_target(settings: Settings) -> "Target":

@@ -1,5 +1,6 @@
 """Commands that take results out of the record, and that keep it small and safe."""
 
+import json
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from engine.errors import InputError
 from engine.record.view import View
+from tui.output import writes_unicode
 from tui.subcommand import Subcommand, chosen_view, database, force_argument, open_record, session_argument
 
 DAY = 86400.0
@@ -78,10 +80,12 @@ def _results(args: Namespace, view: View) -> bytes:
 
 
 def _events(args: Namespace, view: View) -> bytes:
-    from tui.commands.looking import event_line
+    from tui.commands.looking import event_object
 
+    plain = args.events == "-" and not writes_unicode(sys.stdout)
     with open_record(args) as reader:
-        return "".join(event_line(row.seq, row.time, row.body) + "\n" for row in reader.events(view.session)).encode()
+        rows = [event_object(row.seq, row.time, row.body) for row in reader.events(view.session)]
+    return "".join(json.dumps(row, ensure_ascii=plain) + "\n" for row in rows).encode()
 
 
 # --- backup, prune ----------------------------------------------------------------------------------------------------

@@ -6,12 +6,15 @@ import time
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from engine.errors import InputError
+from engine.errors import BilevelError, InputError
 from engine.record.view import View
+from tui.output import json_text
 from tui.subcommand import (
+    Engine,
     Subcommand,
     chosen_view,
     database,
+    engine_of,
     json_argument,
     open_record,
     session_argument,
@@ -20,7 +23,7 @@ from tui.subcommand import (
 
 
 def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
 
 
 def _session_and_json(parser: ArgumentParser) -> None:
@@ -30,8 +33,11 @@ def _session_and_json(parser: ArgumentParser) -> None:
 
 # --- status -----------------------------------------------------------------------------------------------------------
 def status(args: Namespace) -> int:
-    """Whether the session's engine lives, how far it is, and what waits for a person."""
-    view = chosen_view(args)
+    """Whether the session's engine lives and answers, how far it is, and what waits for a person."""
+    try:
+        view = chosen_view(args)
+    except BilevelError as error:
+        return _status_without_record(args, error)
     told = _status(args, view)
     if args.json:
         _print_json(told)
@@ -41,15 +47,39 @@ def status(args: Namespace) -> int:
     return 0
 
 
+def _status_without_record(args: Namespace, error: BilevelError) -> int:
+    """What the lock alone tells of a session that runs while its record cannot be read."""
+    from tui.plain import clean
+
+    engine = engine_of(args)
+    if engine is None or not (args.session == "last" or engine.session.startswith(args.session)):
+        raise error
+    trouble = f"{error}" + (f"; {engine.trouble}" if engine.trouble else "")
+    if args.json:
+        _print_json(_engine_told(engine) | {"session": engine.session, "status": None, "trouble": trouble})
+        return 1
+    says = "runs and answers" if engine.answers else "runs and does not answer"
+    print(f"session  {engine.session}: its process {engine.pid} {says}; more than that only its record tells")
+    print(f"trouble  {clean(trouble, 600)}")
+    print(f"now      `bilevel stop --now` reaches it all the same; `kill {engine.pid}` ends it where nothing else does")
+    return 1
+
+
+def _engine_told(engine: Engine | None) -> dict[str, Any]:
+    """`alive`: it answers. `engine`: how it is, also where it does not."""
+    word = None if engine is None else "answers" if engine.answers else "silent"
+    return {"alive": word == "answers", "engine": word, "pid": engine.pid if engine else None}
+
+
 def _status(args: Namespace, view: View) -> dict[str, Any]:
     from engine.record.summary import cost
 
-    alive, trouble = _alive(args, view.session)
+    engine = engine_of(args, view.session)
     best, waiting = view.history.best, view.waiting
     running = view.running.started if view.running else None
     return {
         "session": view.session,
-        "alive": alive,
+        **_engine_told(engine),
         "status": view.status,
         "reason": view.status_reason,
         "phase": view.phase,
@@ -61,33 +91,17 @@ def _status(args: Namespace, view: View) -> dict[str, Any]:
         "waits": None
         if waiting is None
         else {"name": waiting.name, "hash": waiting.hash, "deadline": waiting.deadline},
-        "trouble": trouble,
+        "last_event": view.time,
+        "trouble": engine.trouble if engine else None,
     }
-
-
-def _alive(args: Namespace, session: str) -> tuple[bool, str | None]:
-    """Whether the lock is held for this session and its socket answers; and what troubles the engine, if anything."""
-    from engine.control import send
-    from engine.record.lock import holder
-
-    found = holder(database(args))
-    if found is None or found.session != session:
-        return False, None
-    try:
-        answer = send(found.socket, "ping", timeout=2.0, session=session)
-        trouble = json.loads(answer.detail).get("trouble")
-    except InputError as error:
-        return False, f"its process {found.pid} holds the lock, but {error}"
-    except (ValueError, AttributeError):
-        return True, None
-    return True, trouble
 
 
 def _status_lines(view: View, told: dict[str, Any]) -> list[str]:
     from engine.record.summary import model_line, number
-    from tui.plain import clean, progress_line
+    from tui.plain import clean
 
-    state = told["status"] if told["alive"] or told["status"] in ("finished", "failed") else "interrupted"
+    ended = told["status"] in ("finished", "failed")
+    state = told["status"] if told["engine"] or ended else "interrupted"
     why = f" ({clean(told['reason'])})" if told["reason"] else ""
     lines = [f"session  {view.session}: {state}{why}", f"model    {model_line(view)}"]
     lines.append(f"trials   {view.completed} of {view.settings.trials}, {view.phase}")
@@ -96,15 +110,28 @@ def _status_lines(view: View, told: dict[str, Any]) -> list[str]:
         lines.append(f"best     trial {best.number}: {number(best.metric)}")
     if told["cost"] is not None:
         lines.append(f"cost     {told['cost']:.4f}")
-    if told["alive"]:
-        lines.append(f"now      {progress_line(view, time.time())}")
-    elif state == "interrupted":
-        lines.append(f"now      no engine runs: `bilevel resume {view.session}` takes it up again")
+    now = _now(view, told)
+    if now:
+        lines.append(f"now      {now}")
     if view.waiting is not None:
         lines.append(f"waits    {clean(view.waiting.name, 60)} ({view.waiting.hash[:12]}): bilevel approve or veto")
     if told["trouble"]:
         lines.append(f"trouble  {clean(told['trouble'], 300)}")
     return lines
+
+
+def _now(view: View, told: dict[str, Any]) -> str | None:
+    """What goes on: an engine that answers, one that does not, or none."""
+    from tui.plain import progress_line
+
+    if told["engine"] == "answers":
+        return progress_line(view, time.time())
+    if told["engine"] == "silent":
+        last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(view.time))
+        return f"the engine runs but does not answer; its last event came at {last}"
+    if told["status"] in ("finished", "failed"):
+        return None
+    return f"no engine runs: `bilevel resume {view.session}` takes it up again"
 
 
 # --- show, sessions ---------------------------------------------------------------------------------------------------
@@ -183,14 +210,14 @@ def tail(args: Namespace) -> int:
     narrator = Narrator()
     with open_record(args) as reader:
         session = reader.resolve(args.session)
-        lines: deque[str] = deque(maxlen=args.lines)
+        lines: deque[str] = deque(maxlen=min(args.lines, sys.maxsize))
         while True:
             gone = not args.follow or engine_gone(database(args), session)
             version = reader.data_version()
             for row in reader.events(session, after=narrator.view.seq):
                 told = narrator.tell(row.seq, row.time, row.event)
                 if args.json:
-                    told = event_line(row.seq, row.time, row.body)
+                    told = json_text(event_object(row.seq, row.time, row.body))
                 lines.extend([told] if told else [])
             for line in lines:
                 print(line)
@@ -202,9 +229,9 @@ def tail(args: Namespace) -> int:
                 time.sleep(0.25)
 
 
-def event_line(seq: int, when: float, body: str) -> str:
-    """An event as one line of JSON, with its number and its Unix time."""
-    return json.dumps({"seq": seq, "time": when, **json.loads(body)}, ensure_ascii=False)
+def event_object(seq: int, when: float, body: str) -> dict[str, Any]:
+    """An event as a JSON object, with its number and its Unix time."""
+    return {"seq": seq, "time": when, **json.loads(body)}
 
 
 # --- diff -------------------------------------------------------------------------------------------------------------

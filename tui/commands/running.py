@@ -18,13 +18,16 @@ EARLIER_LINES = 10
 
 
 def _start(args: Namespace, plan: dict[str, Any]) -> str:
-    from engine.tools.launch import start_engine
+    from engine.tools.launch import engine_log, hindrance, start_engine
     from tui.waiting import Waiting
 
     if args.headless:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Waiting("the engine starts"):
-        return start_engine(database(args), plan).session
+    db = database(args)
+    log = engine_log(db, str(plan.get("session") or plan["resume"]))
+    before = log.stat().st_size if log.exists() else 0  # what an earlier engine wrote is not this one's trouble
+    with Waiting("the engine starts (Ctrl-C gives up)", lambda: hindrance(db, log, before)):
+        return start_engine(db, plan).session
 
 
 def _new_name(db: Path) -> str:
@@ -95,14 +98,16 @@ def _run_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Start a session, after telling what it will take."""
     from engine.record.lock import holder
-    from engine.tools.launch import check_target
+    from engine.tools.launch import check_notify, check_place, check_target
     from tui.starting import announce, settings_of, with_a_key
 
     db = database(args)
+    check_place(db)
     running = holder(db)
     if running is not None:
         raise InputError(f"session {running.session} is running on {db}: attach to it, or use another with --db")
     settings = settings_of(args, quick=args.quick)
+    check_notify(settings.notify, db)
     target = check_target(settings)
     if args.quick:
         settings = with_a_key(settings, target, yes=args.yes)
@@ -158,6 +163,7 @@ def _extend_arguments(parser: ArgumentParser) -> None:
 def extend(args: Namespace) -> int:
     """Give a session that has ended more trials."""
     from engine.record.lock import holder
+    from tui.settings import MOST_TRIALS
 
     if args.trials < 1:
         raise InputError(f"--trials is {args.trials}: give the number of further trials, 1 or more")
@@ -165,6 +171,8 @@ def extend(args: Namespace) -> int:
     running = holder(database(args))
     if running is not None and running.session == view.session:
         raise InputError(f"session {view.session} is still running: extend it when it has ended")
+    if view.completed + args.trials > MOST_TRIALS:
+        raise InputError(f"--trials is too large: a session has at most {MOST_TRIALS:,} trials")
     plan = {"resume": view.session, "extend": {"trials": view.completed + args.trials}}
     return _accompany(args, _start(args, plan))
 
@@ -179,7 +187,7 @@ def _fork_arguments(parser: ArgumentParser) -> None:
 
 def fork(args: Namespace) -> int:
     """Start a new session whose baseline is the best configuration of another."""
-    from engine.tools.launch import check_target
+    from engine.tools.launch import check_notify, check_target
     from tui.starting import announce, settings_of
 
     view = chosen_view(args)
@@ -188,8 +196,9 @@ def fork(args: Namespace) -> int:
         raise InputError(f"session {view.session} has no valid trial to begin from")
     settings = settings_of(args, parent=view.settings)
     settings = msgspec.structs.replace(settings, initial=dict(best.config), parent=view.session)
-    announce(settings, check_target(settings))
     db = database(args)
+    check_notify(settings.notify, db)
+    announce(settings, check_target(settings))
     plan = {"new": msgspec.to_builtins(settings), "session": _new_name(db)}
     print(f"fork      of {view.session}, from trial {best.number}", flush=True)
     return _accompany(args, _start(args, plan), earlier=None)

@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from tui.output import json_text
 from tui.subcommand import Subcommand, database, force_argument, json_argument
 
 
@@ -43,7 +44,7 @@ def doctor(args: Namespace) -> int:
         checks = diagnose(Surroundings(database(args), settings, os.environ, args.online))
     if args.json:
         told = [{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in checks]
-        sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.write(json_text(told, indent=2) + "\n")
     else:
         for check in checks:
             print(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<9} {check.detail}")
