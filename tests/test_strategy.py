@@ -108,7 +108,7 @@ async def test_at_most_five_a_cycle_and_at_least_four_stay_active(tmp_path: Path
     async with search(tmp_path, space) as s:
         start = Proposal(0, space.initial, {}, "", "engine")
         events: list[Event] = []
-        for number, name in enumerate([None, *(name for name in space.parameters for _ in range(2))]):
+        for number, name in enumerate([None, *(name for name in space.parameters for _ in range(3))]):
             changed: Config = {} if name is None else {name: 0.1 + number / 100}
             role: Role = "search" if number else "baseline"
             proposal = Proposal(0, {**space.initial, **changed}, changed, "", "model") if number else start

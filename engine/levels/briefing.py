@@ -119,15 +119,12 @@ def _trial(view: View, trial: Trial, hypothesis: bool) -> dict[str, Any]:
     line: dict[str, Any] = {"trial": trial.number, "base": trial.base, "changes": trial.changes}
     if trial.replicate is not None:
         line["replicate_of"] = trial.replicate
-    base = trial.replicate if trial.base is None else trial.base
     line["metric"] = rounded(trial.metric)
-    if trial.metric is not None and base is not None:
-        mean, _ = view.history.standing(view.history.trials[base].config)
-        if mean is not None:
-            noise = view.history.noise
-            line["difference"] = rounded(trial.metric - mean)
-            if noise and noise.deviation:
-                line["in_noise"] = round((trial.metric - mean) / noise.deviation, 1)
+    if trial.difference is not None:
+        noise = view.history.noise
+        line["difference"] = rounded(trial.difference)
+        if noise and noise.deviation:
+            line["in_noise"] = round(trial.difference / noise.deviation, 1)
     line.update(verdict=trial.verdict, status=trial.status, by=trial.proposed_by)
     if trial.edited_by:
         line["edited_by"] = list(trial.edited_by)

@@ -18,7 +18,6 @@ from engine.model.answers import AnswerError, ProposedChange, parse_proposals
 from engine.record.events import ProposalRefused, ProposalsMade, TrialFinished, TrialStarted
 from engine.record.view import trial_of
 from engine.search.proposals import Proposal, Steering, proposal_from
-from engine.search.trials import Trial
 from engine.training.judging import RunResult
 
 BLOCKS = 3
@@ -38,22 +37,31 @@ class InnerLoop:
     async def run(self) -> None:
         """Trial after trial. Raises what the model raises once it has failed for good."""
         while await self.boundary.crossed():
-            proposal = await self.next_proposal()
-            if not await self.boundary.crossed():
-                return
-            started = await self.runs.prepare(proposal)
-            await self.complete(started)
+            binding = self.binding()
+            proposal: Proposal | None = await self.next_proposal()
+            async with self.boundary.turn() as granted:
+                if not granted:
+                    return
+                if proposal is not None and self.binding() != binding:
+                    proposal = await self.still_stands(proposal)
+                if proposal is None:
+                    continue
+                started = await self.runs.prepare(proposal)
+                result = await self.runs.execute(started, watch=self.chain.watch)
+            await self.conclude(started, result)
 
-    async def complete(self, started: TrialStarted) -> Trial:
-        """Train what was started (or take up the run of an engine that died), decide on it, tell everybody."""
-        async with self.boundary.machine:  # validation of mechanisms uses the machine between trials on a CPU
+    async def take_up(self, started: TrialStarted) -> None:
+        """Go on with the trial that an earlier engine started, to its end."""
+        async with self.boundary.machine:
             result = await self.runs.execute(started, watch=self.chain.watch)
+        await self.conclude(started, result)
+
+    async def conclude(self, started: TrialStarted, result: RunResult) -> None:
+        """Decide on a trial that has trained, record it, tell everybody."""
         finished = await self.decide(started, result)
         await self.journal.record(finished, blobs=[result.log])
         await self.runs.settle(started, finished)
-        trial = self.journal.view.history.trials[started.number]
-        await self.chain.observe(trial)
-        return trial
+        await self.chain.observe(self.journal.view.history.trials[started.number])
 
     # --- what to try --------------------------------------------------------------------------------------------------
     async def next_proposal(self) -> Proposal:
@@ -70,6 +78,23 @@ class InnerLoop:
                 return reviewed.proposal
             await self.refuse(number, proposal, reviewed.blocked)
         return replace(proposal, overridden=True)
+
+    def binding(self) -> tuple[object, ...]:
+        """What may change while a proposal is being made, and binds it: a person's freezes, the active mechanisms."""
+        view = self.journal.view
+        return frozenset(view.frozen_by_person), tuple(view.active)
+
+    async def still_stands(self, proposal: Proposal) -> Proposal | None:
+        """The proposal held against what binds it by now; None, and recorded, where it may no longer run."""
+        view = self.journal.view
+        number = view.completed + 1
+        frozen = [name for name in proposal.changes if name in view.frozen_by_person]
+        reviewed = await self.chain.review(number, proposal)
+        reason = f"a person froze {', '.join(frozen)} meanwhile" if frozen else reviewed.blocked
+        if frozen or (reason is not None and not proposal.overridden):
+            await self.refuse(number, proposal, str(reason))
+            return None
+        return reviewed.proposal
 
     def suggestions_have_a_turn(self) -> bool:
         """Whether the last trial came from the model, so that the model keeps half of them."""
@@ -154,6 +179,7 @@ class InnerLoop:
                 status="keep" if kept else "discard",
                 incumbent=leads,
                 verdict=judgement.verdict,
+                difference=judgement.difference,
                 beyond_noise=kept and judgement.beyond_noise,
                 decided_by=decided_by,
             )

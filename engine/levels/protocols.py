@@ -9,6 +9,7 @@ Boundary  the place between two trials: pause, end, injections
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
 from engine.record.events import Event, Level, TrialFinished, TrialStarted
@@ -90,3 +91,6 @@ class Boundary(Protocol):
 
     async def crossed(self) -> bool:
         """Wait while the session is paused, let decided injections in; False when no further trial may start."""
+
+    def turn(self) -> AbstractAsyncContextManager[bool]:
+        """The machine for one training run, once the session is open; False when it ended before that."""

@@ -68,14 +68,14 @@ def tried(view: View, name: str) -> Tried:
             continue
         kept += trial.kept
         if trial.proposed_by == "model" and not trial.edited_by and not trial.kept:
-            tries += _weight(trial)
+            tries += _weight(trial, view.history.noise is not None)
     return Tried(tries, kept)
 
 
-def _weight(trial: Trial) -> float:
+def _weight(trial: Trial, noise_is_known: bool) -> float:
     if trial.status == "stopped" or trial.verdict == "tie":
         return 0.0
-    return CLEAR_LOSS if trial.verdict == "worse" else 1.0
+    return CLEAR_LOSS if trial.verdict == "worse" and noise_is_known else 1.0
 
 
 def ruled(view: View, trial: int, answer: StrategyAnswer) -> StrategyDecided:
@@ -100,7 +100,8 @@ def ruled(view: View, trial: int, answer: StrategyAnswer) -> StrategyDecided:
             continue
         frozen.append(name)
         active.discard(name)
-    changed = answer.strategy != view.strategy or answer.guidance.strip() != ""
+    before = view.strategies[-1].guidance if view.strategies else ""
+    changed = answer.strategy != view.strategy or answer.guidance.strip() not in ("", before)
     return StrategyDecided(
         trial=trial,
         strategy=answer.strategy,

@@ -9,6 +9,7 @@ failure.
 import asyncio
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -67,6 +68,7 @@ async def validate(
     problems = check_source(source)
     if problems:
         return problems, Evidence()
+    view = deepcopy(view)  # both passes see one moment, whatever the search does meanwhile
     try:
         async with asyncio.timeout(REHEARSAL_SECONDS):
             evidence = await _rehearse(name, open_host(source), view)

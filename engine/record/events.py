@@ -161,6 +161,7 @@ class TrialFinished(Event, frozen=True):
     held_out: float | None = None
     reason: str = ""
     verdict: Verdict | None = None
+    difference: float | None = None
     beyond_noise: bool = False
     decided_by: str = "rule"
     steps: int | None = None

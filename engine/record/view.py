@@ -184,6 +184,7 @@ def trial_of(started: ev.TrialStarted, event: ev.TrialFinished) -> Trial:
         changes=started.changes,
         metric=event.metric,
         verdict=event.verdict,
+        difference=event.difference,
         beyond_noise=event.beyond_noise,
         hypothesis=started.hypothesis,
         proposed_by=started.proposed_by,

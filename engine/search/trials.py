@@ -31,6 +31,8 @@ class Trial:
     changes: Config = field(default_factory=dict)
     metric: float | None = None
     verdict: str | None = None
+    difference: float | None = None
+    """The metric minus its base's standing at that moment, in the metric's unit."""
     beyond_noise: bool = False
     hypothesis: str = ""
     proposed_by: str = "engine"
@@ -64,6 +66,8 @@ class Judgement:
     keep: bool
     leader: int | None
     beyond_noise: bool
+    difference: float | None
+    """The metric minus its base's standing before it was counted."""
 
 
 class History:
@@ -134,12 +138,14 @@ class History:
         that trial's standing now beats the incumbent's.
         """
         gain, width = self._gain(metric, base)
+        value = self.standing(self.trials[base].config)[0] if base in self.trials else None
+        difference = None if value is None else metric - value
         verdict = "better" if gain > width else "worse" if gain < -width else "tie"
         gain, width = self._gain(metric, self.incumbent)
         if replicate is None:
-            return Judgement(verdict, gain > 0, None, self.noise is not None and gain > width)
+            return Judgement(verdict, gain > 0, None, self.noise is not None and gain > width, difference)
         leader = self._leader_after(replicate, metric)
-        return Judgement(verdict, leader == replicate, leader, False)
+        return Judgement(verdict, leader == replicate, leader, False, difference)
 
     def _gain(self, metric: float, number: int) -> tuple[float, float]:
         """The improvement over a trial's standing, and the half width of what noise alone would give there."""

@@ -1,11 +1,13 @@
 """The boundary between two trials: where a session pauses, ends, and lets decided injections in.
 
-Nothing that a person or an outer level decides disturbs a trial that trains; it takes effect here.
+What a person or an outer level decides about the search takes effect here, between two trials; only a mechanism that is
+taken out, a trial that is killed and `stop --now` do so at once.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from engine.record.events import MechanismActivated
@@ -47,6 +49,19 @@ class SessionBoundary:
         await self.inject()
         return True
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[bool]:
+        """The machine for one training run, once the session is open; False when it ended before that.
+
+        A rehearsal may have the machine for a while: what a person decided meanwhile holds.
+        """
+        while await self.crossed():
+            async with self.machine:
+                if self.ending is None and self.journal.view.status != "paused":
+                    yield True
+                    return
+        yield False
+
     async def inject(self) -> None:
         """Activate what was approved, and end the hosts of what was taken out."""
         view = self.journal.view
@@ -61,8 +76,8 @@ class SessionBoundary:
         await self.chain.sync()
 
     def end(self, reason: str, by_person: bool = False) -> None:
-        """No further trial starts; the first reason holds."""
-        if self.ending is None:
+        """No further trial starts. The first reason holds, but a person's stop goes before every other."""
+        if self.ending is None or (by_person and not self.stopped_by_person):
             self.ending, self.stopped_by_person = reason, by_person
         self.journal.wake()
 

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from engine.control import Answer, Command
 from engine.mechanism.members import deactivated
 from engine.record.events import (
@@ -243,6 +245,9 @@ class Commands:
             text = f"{elder.path}, as a person edited it, was refused: {problems[0]}"
             await self.journal.record(Noted(severity="warning", text=text))
             return
+        if view.mechanisms[elder.hash].status in ("active", "approved") and written.replaces != elder.hash:
+            # The elder was let in while the change was validated: the change takes its place.
+            await self.journal.record(replace(written, replaces=elder.hash))
         if view.waiting is not None and view.waiting.hash == elder.hash:
             await self.workshop.decide(elder.hash, elder.name, "refused", "person", "a person edited it")
         await self.workshop.decide(digest, elder.name, "approved", "person", "a person wrote it")

@@ -40,7 +40,8 @@ class Measuring:
             if not await self._goes_on():
                 break
             await self._run(name, "baseline", 0, view.space.initial)
-            if not view.baseline_runs and self.boundary.ending is None:
+            stopped = view.finished_runs[name].status == "stopped"  # by a person, or a limit: another may do better
+            if not view.baseline_runs and self.boundary.ending is None and not stopped:
                 raise SessionFailed(_no_metric(view.finished_runs[name]))
         if not view.baseline_runs:
             ran = [view.finished_runs[name] for name in names if name in view.finished_runs]
@@ -65,13 +66,13 @@ class Measuring:
             for word, role, number in roles:
                 if not await self._goes_on():
                     return
-                await self._run(f"{name}-{word}-{index}", role, number, view.history.trials[number].config)
+                await self._run(f"{name}-{word}-{number}-{index}", role, number, view.history.trials[number].config)
         await self.journal.record(self._confirmed(name, best.number))
 
     def _confirmed(self, name: str, trial: int) -> Confirmed:
         finished = self.journal.view.finished_runs
         baseline = [run for key, run in finished.items() if key.startswith(f"{name}-baseline-")]
-        best = [run for key, run in finished.items() if key.startswith(f"{name}-best-")]
+        best = [run for key, run in finished.items() if key.startswith(f"{name}-best-{trial}-")]
         metrics = [[run.metric for run in runs if run.metric is not None] for runs in (baseline, best)]
         gap = difference(*metrics)
         return Confirmed(

@@ -96,6 +96,8 @@ class Session:
         reason = self.boundary.ending or "all trials are done"
         if view.settings.confirm and not self.boundary.stopped_by_person:
             await self.measuring.confirmation()
+        if self.boundary.stopped_by_person:
+            reason = self.boundary.ending or reason
         await self._state("finished", reason, "person" if self.boundary.stopped_by_person else "engine")
 
     async def _state(self, status: str, reason: str, by: str = "engine") -> None:
@@ -127,9 +129,9 @@ class Session:
         """The trial loop; a failing model is waited for, then the session pauses until a person resumes it."""
         view = self.journal.view
         if view.running is not None and view.running.started.role == "search":
-            await self.inner.complete(view.running.started)
+            await self.inner.take_up(view.running.started)
         while view.trials_left() and (known := await self._unrecorded()):
-            await self.inner.complete(known)
+            await self.inner.take_up(known)
         waited, wait, completed = 0.0, FIRST_WAIT, view.completed
         while True:
             try:

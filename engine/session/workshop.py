@@ -9,6 +9,7 @@ import asyncio
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from engine.mechanism.client import MechanismHost
 from engine.mechanism.contract import INTERFACE
@@ -79,8 +80,11 @@ class Workshop:
         """Validate and rehearse between two trials where they share the machine; record the evidence."""
         view = self.journal.view
         known = view.mechanisms.get(written.hash)
+        evidence: dict[str, Any] = {}
         if known is not None and known.hash in view.active:
-            problems, evidence = [f"{known.name} is active already, with exactly this source: write another one"], {}
+            problems = [f"{known.name} is active already, with exactly this source: write another one"]
+        elif known is not None and known.decision is not None and known.decision.decision == "vetoed":
+            problems = [f"a person vetoed exactly this source of {known.name}: write another one"]
         else:
             between_trials: AbstractAsyncContextManager[None] = self.machine or nullcontext()
             async with between_trials:

@@ -176,9 +176,7 @@ def _sandbox(about: Surroundings) -> Check:
     tried = "; ".join(f"{'' if found['ok'] else 'MISSING '}{found['layer']}: {found['detail']}" for found in findings)
     fixes = [f"{found['layer']}: {found['fix']}" for found in findings if not found["ok"]]
     if level not in _ALLOWED_ALONE:
-        fixes.insert(
-            0, "until then generated code that is no shipped mechanism waits for your approval"
-        )
+        fixes.insert(0, "until then generated code that is no shipped mechanism waits for your approval")
     return Check("sandbox", True, f"level {level}, reached by a host that was started; {tried}", "; ".join(fixes))
 
 

@@ -11,6 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -186,8 +187,7 @@ class Runs:
             else:
                 return await self._judge(started, spec, outcome)
             started = self.current = replace(started, attempt=started.attempt + 1, token=secrets.token_hex(16))
-            await self.room.wait()
-            await self.workspace.checkout(started.commit)
+            await self.room.repeat(partial(self.workspace.checkout, started.commit))
 
     async def stop(self, reason: str) -> bool:
         """Stop the run that goes on; False when there is none."""
