@@ -29,6 +29,7 @@ async def test_a_stop_while_a_rehearsal_has_the_machine_starts_no_trial(db: Path
         session.session.boundary.machine.release()
         await until(lambda: view.completed >= 1)
         await session.session.boundary.machine.acquire()
+        await until(lambda: view.running is None)  # the trial that has just trained is decided on
         completed = view.completed
         assert (await session.commands.handle(command("stop", now=True))).applied
         session.session.boundary.machine.release()
