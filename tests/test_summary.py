@@ -113,7 +113,7 @@ def test_the_lines_say_what_matters() -> None:
     assert "BATCH 64 → 32" in text
     assert "-1.3800 over 2 fresh runs each, 95 % interval -1.4200 to -1.3400" in text
     assert "decided 1 times, acted 1 times" in text
-    assert "tabu_search: active after trial 5, called 9, acted 1" in text
+    assert "): active after trial 5, called 9, acted 1" in text and "source: /m/tabu.py" in text
 
 
 def test_a_real_model_is_named_without_the_word_stand_in() -> None:

@@ -69,11 +69,15 @@ def settings_of(args: Namespace, *, quick: bool = False, parent: Settings | None
         if quick and model_of_keys(os.environ):
             defaults = {**defaults, "model": "offline"}  # until the person has agreed to the key's model
         settings = merge(flags, os.environ, config=args.config, defaults=defaults)
-    return msgspec.structs.replace(settings, profile=_profile(settings))
+    first_look = quick and settings.model == "offline" and model_of_keys(os.environ) is None
+    return msgspec.structs.replace(settings, profile=_profile(settings, cpu=first_look))
 
 
-def _profile(settings: Settings) -> str:
-    """The chosen profile; else the target's only one, else cuda where that works, else cpu."""
+def _profile(settings: Settings, cpu: bool = False) -> str:
+    """The chosen profile; else the target's only one, else cuda where that works, else cpu.
+
+    `cpu`: prefer cpu, as for a first look with the stand-in, which is not worth hours of a GPU.
+    """
     from engine.tools.launch import target_profiles
 
     names = target_profiles(Path(settings.target))
@@ -81,6 +85,8 @@ def _profile(settings: Settings) -> str:
         return settings.profile
     if len(names) == 1:
         return names[0]
+    if cpu and "cpu" in names:
+        return "cpu"
     if "cuda" in names and _cuda():
         return "cuda"
     if "cpu" in names:

@@ -7,7 +7,8 @@
 
 What it stands on is handed in: `model` answers prompts, `runs` trains, `chain` holds the active mechanisms, `boundary`
 is where the session pauses, ends, and lets injections in. The history, the incumbent and the best lie in `journal.view`
-and survive everything that happens here. Each hook of a mechanism is asked at exactly one place, marked with its name.
+and survive everything that happens here. The mechanisms' hooks are what is asked of `self.chain`: suggest, steer,
+advise, choose and review before a trial, watch while it trains, accept and observe after it.
 """
 
 from dataclasses import replace

@@ -62,7 +62,7 @@ class Workshop(Protocol):
         """The source that runs, whatever its file holds by now."""
 
     async def retire(self, mechanism: Mechanism, reason: str) -> None:
-        """Take an active mechanism out at the next boundary."""
+        """Take an active mechanism out."""
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,8 @@ view, read-only; each record is read as record.field or record["field"]:
     refused       your last refused suggestions: what, reason
     strategy, guidance, others (each: name, purpose, called, acted)
     rng           numpy.random.Generator, seeded per trial and hook: same history, same decisions
+    Suggestions with a gain compete by expected improvement, the rest take turns; at most every second trial is one.
+    Reviews run in order of injection. Three failures in a row, or no act in ten trials, take a mechanism out.
     In observe: noise and trials_left are None, and strategy, guidance, refused and others are empty.
 proposal: base, changes, replicate, hypothesis
 progress: fraction (0 to 1), step, loss, tokens_per_second (None where its line does not say), changes (the trial's)

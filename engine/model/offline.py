@@ -21,7 +21,7 @@ CHARACTERS_PER_TOKEN = 4
 PRIOR = ("BATCH", "MATRIX_LR", "EMBEDDING_LR", "LR", "WARMDOWN", "WEIGHT_DECAY")
 """What the stand-in thinks of first, by parts of a name; the rest follows in the order of the script."""
 STEPS = {"explore": 2.0, "focused": 1.5, "exploit": 1.25}
-"""Factor of a step on a log scale, by strategy; other scales move by its logarithm times a quarter of the range."""
+"""Factor of a step on a log scale, by strategy; on another scale a fifth of the range times (factor - 1)."""
 COMES_BACK = 4
 """Every so many trials it tries its favourite again, whatever came of it."""
 

@@ -239,8 +239,21 @@ def _mechanisms(view: View) -> list[str]:
         status = _SHOWN_AS.get(mechanism.status, mechanism.status)
         since = f" after trial {mechanism.activated}" if mechanism.activated is not None else ""
         told = f"called {sum(mechanism.called.values())}, acted {mechanism.acted}" if since else mechanism.reason
-        lines.append(f"level 2    {mechanism.name}: {status}{since}, {told}")
+        lines.append(f"level 2    {mechanism.name} ({mechanism.hash[:12]}): {status}{since}, {told}")
+        lines.append(f"           {mechanism.purpose}")
+        lines += _rehearsed(mechanism)
     return lines
+
+
+def _rehearsed(mechanism: Mechanism) -> list[str]:
+    """What it would have done to the trials recorded then, and where its source lies."""
+    told = mechanism.evidence
+    if not told:
+        return []
+    kept = f"{told.get('kept_blocked', 0)} of them kept ones"
+    would = f"blocked {told.get('blocked', 0)} ({kept}), replaced {told.get('replaced', 0)}"
+    trials = f"over {told.get('trials', 0)} trials it would have {would}, suggested {told.get('suggested', 0)}"
+    return [f"           {trials}; sandbox {told.get('sandbox', '?')}", f"           source: {mechanism.path}"]
 
 
 def _use(view: View) -> str:

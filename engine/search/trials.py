@@ -1,8 +1,8 @@
 """The history of a search: trials, what each was worth, the incumbent and the best.
 
-A configuration may have run several times (the baseline, a replicate, a confirmation of neither): its standing is the
-mean over its runs. The incumbent is compared by its standing, so that a lucky draw does not stay; the best is the best
-single valid trial ever.
+A configuration may have run several times (the baseline, a replicate): its standing is the mean over its runs, those
+of a confirmation not counted. The incumbent is compared by its standing, so that a lucky draw does not stay; the best
+is the best single valid trial ever.
 """
 
 from collections.abc import Iterator

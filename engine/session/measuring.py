@@ -53,8 +53,8 @@ class Measuring:
         """Fresh runs of baseline and best, by turns, and their difference with its interval."""
         view = self.journal.view
         best = view.history.best
-        if best is None or best.number == 0:
-            return
+        if best is None or best.number == 0 or view.confirmed is not None:
+            return  # nothing to confirm, or this best was confirmed already
         self.boundary.ending = None
         await self.phase("confirmation")
         name = f"confirm-{len(view.confirmations) + 1}"

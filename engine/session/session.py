@@ -198,7 +198,7 @@ class Session:
         )
 
     def research_due(self) -> bool:
-        """Whether two cycles are complete on which Level 2 has not researched, after Level 1.5's turn on them."""
+        """Whether two cycles are complete on which Level 2 has not researched."""
         view = self.journal.view
         return (
             "2" in view.settings.levels

@@ -47,7 +47,7 @@ Watch = Callable[[TrialStarted, Progress], Awaitable[str | None]]
 ATTEMPTS = 3
 """A run whose attempts were lost so often counts as a crash."""
 HELD_OUT_ROLES = ("confirm_baseline", "confirm_best")
-"""The first run of each also evaluates the held-out split: once, at the end, and nothing is chosen by it."""
+"""The first run of each also evaluates the held-out split; nothing is chosen by it."""
 
 
 class Recorder(Protocol):

@@ -173,6 +173,10 @@ def extend(args: Namespace) -> int:
         raise InputError(f"session {view.session} is still running: extend it when it has ended")
     if view.completed + args.trials > MOST_TRIALS:
         raise InputError(f"--trials is too large: a session has at most {MOST_TRIALS:,} trials")
+    if view.status not in ("finished", "failed"):
+        raise InputError(
+            f"session {view.session} was {view.status} when its engine went: take it up with `bilevel resume`"
+        )
     plan = {"resume": view.session, "extend": {"trials": view.completed + args.trials}}
     return _accompany(args, _start(args, plan))
 
