@@ -78,11 +78,10 @@ def parameter_lines(
     return _lines(lines)
 
 
-def trial_lines(view: View, last: int | None = None) -> str:
-    """A line for each trial (or the last so many), the baseline first."""
-    trials = list(view.history)[-last if last else 0 :]
+def trial_lines(view: View) -> str:
+    """A line for each trial, the baseline first."""
     told = max(view.history.trials, default=0) - HYPOTHESES
-    return _lines([_trial(view, trial, hypothesis=trial.number > told) for trial in trials])
+    return _lines([_trial(view, trial, hypothesis=trial.number > told) for trial in view.history])
 
 
 def state_block(view: View, base: int | None = None) -> str:

@@ -9,9 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
-
-HookName = Literal["advise", "steer", "suggest", "choose", "review", "accept", "watch", "observe"]
+from typing import Any, TypedDict
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from engine.search.parameters import Config, Value
 from engine.search.trials import Trial
 
 _TAKEN_PART = ("active", "retired", "reverted", "vetoed", "refused")
-_SHOWN_AS = {"replaced": "retired", "written": "refused"}
+_SHOWN_AS = {"replaced": "retired"}
 """States of a mechanism that the object has no word for: a replaced one is out, an abandoned one never came in."""
 
 

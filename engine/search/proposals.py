@@ -57,9 +57,6 @@ class Steering:
         return set(by_person) | ((set(by_level) | self.freeze) - self.unfreeze)
 
 
-NO_STEERING = Steering()
-
-
 @dataclass(frozen=True)
 class Reviewed:
     """What the reviews made of a proposal; `blocked` is the reason when one turned it away."""

@@ -130,10 +130,10 @@ class Commands:
         active = [
             other
             for other, known in view.space.parameters.items()
-            if not known.locked and other not in view.frozen_by_person and other != name
+            if not known.locked and other not in view.frozen and other != name
         ]
         if not active:
-            raise Refused(f"{name} is the last parameter that can be changed")
+            raise Refused(f"{name} is the last parameter that the model may change: unfreeze another first")
         await self.journal.record(ParameterFrozen(name=name))
         return f"{name} is frozen from the next proposal on"
 

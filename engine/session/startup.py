@@ -218,6 +218,10 @@ class Startup:
         return model_from_settings(settings, self.environ, calls)
 
     def _asker(self, model: Model, settings: Settings, journal: Journal, view: View) -> Asker:
+        if settings.max_cost is not None and settings.level_models:
+            raise InputError(
+                "a budget in money takes one model for all levels: leave out level_models, or limit tokens"
+            )
         budget = Budget(settings.max_cost, settings.max_tokens, view.cost or 0.0, view.tokens_in + view.tokens_out)
         prices = (0.0, 0.0) if model.stand_in else (settings.price_in, settings.price_out)
         return Asker(model, lambda event, blobs: journal.record(event, blobs=blobs), budget, *prices)

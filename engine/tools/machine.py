@@ -68,8 +68,3 @@ def probe_torch(python: str = sys.executable, timeout: float = TORCH_SECONDS) ->
         lines = found.stderr.strip().splitlines()
         return Torch(error=lines[-1][:200] if lines else f"exit code {found.returncode}")
     return Torch(**json.loads(found.stdout.splitlines()[-1]))
-
-
-def cuda_usable() -> bool:
-    """Whether training on CUDA would work: a device, and a torch that reaches it. Takes seconds where there is one."""
-    return has_nvidia_device() and probe_torch().cuda
