@@ -19,6 +19,7 @@ from engine.model.answers import AnswerError, ProposedChange, parse_proposals
 from engine.record.events import ProposalRefused, ProposalsMade, TrialFinished, TrialStarted
 from engine.record.view import trial_of
 from engine.search.proposals import Proposal, Steering, proposal_from
+from engine.search.trials import PROPOSERS
 from engine.training.judging import RunResult
 
 BLOCKS = 3
@@ -39,12 +40,11 @@ class InnerLoop:
         """Trial after trial. Raises what the model raises once it has failed for good."""
         while await self.boundary.crossed():
             binding = self.binding()
-            proposal: Proposal | None = await self.next_proposal()
+            proposed = await self.next_proposal()
             async with self.boundary.turn() as granted:
                 if not granted:
                     return
-                if proposal is not None and self.binding() != binding:
-                    proposal = await self.still_stands(proposal)
+                proposal = proposed if self.binding() == binding else await self.still_stands(proposed)
                 if proposal is None:
                     continue
                 started = await self.runs.prepare(proposal)
@@ -100,7 +100,7 @@ class InnerLoop:
     def suggestions_have_a_turn(self) -> bool:
         """Whether the last trial came from the model, so that the model keeps half of them."""
         last = max(self.journal.view.history.trials)
-        return self.journal.view.history.trials[last].proposed_by in ("engine", "model", "person")
+        return self.journal.view.history.trials[last].proposed_by in PROPOSERS
 
     async def ask_the_model(self, number: int) -> Proposal:
         """The model's proposal: asked with the mechanisms' advice and steering, checked, and one of them chosen."""

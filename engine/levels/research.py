@@ -11,7 +11,6 @@ session asks for. The four rounds are one conversation. The workshop (validation
 
 import json
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -35,11 +34,11 @@ from engine.record.events import (
     ResearchRound,
     ResearchStarted,
 )
+from engine.record.schema import blob_hash
 from engine.record.view import Mechanism, View
+from engine.search.trials import PROPOSERS
 
 REPAIRS = 3
-PROPOSERS = ("engine", "model", "person")
-"""Who else the history names as a proposer: no mechanism is called so."""
 
 
 class Workshop(Protocol):
@@ -149,7 +148,7 @@ class Researcher:
         name = plan.specified.name
         elder = plan.replaces
         return MechanismWritten(
-            hash=sha256(source.encode()).hexdigest(),
+            hash=blob_hash(source.encode()),
             name=name,
             purpose=plan.specified.purpose,
             source=plan.specified.source,
@@ -190,7 +189,7 @@ class Researcher:
         talk.append({"role": "assistant", "content": said[-1]})
         body = said[-1].encode(errors="backslashreplace")
         await self.journal.record(
-            ResearchRound(research=number, round=name, answer_blob=sha256(body).hexdigest(), summary=_summary(answer)),
+            ResearchRound(research=number, round=name, answer_blob=blob_hash(body), summary=_summary(answer)),
             blobs=[body],
         )
         return answer

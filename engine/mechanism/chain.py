@@ -16,7 +16,7 @@ from engine.mechanism.telling import trial_told
 from engine.record.events import TrialStarted
 from engine.search.parameters import Config
 from engine.search.proposals import Proposal, Reviewed, Steering, proposal_from
-from engine.search.trials import Trial
+from engine.search.trials import PROPOSERS, Trial
 
 
 class Progress(Protocol):
@@ -55,7 +55,7 @@ class Chain(Members):
                 break
         if stated:
             turns.append(max(stated, key=lambda item: item[0])[1:])
-        taken = sum(1 for trial in self.journal.view.history if trial.proposed_by not in ("engine", "model", "person"))
+        taken = sum(1 for trial in self.journal.view.history if trial.proposed_by not in PROPOSERS)
         for index in range(len(turns)):
             member, proposal = turns[(taken + index) % len(turns)]
             reviewed = await self.review(number, proposal, but=member)

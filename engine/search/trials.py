@@ -13,6 +13,8 @@ from engine.search.noise import Noise, pooled
 from engine.search.parameters import Config, config_key
 
 Direction = Literal["minimize", "maximize"]
+PROPOSERS = ("engine", "model", "person")
+"""Who proposes trials beside the mechanisms; no mechanism is called so."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 The workspace is a git repository in which each trial is a commit; it is only read here, with no setting of the user's.
 """
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -42,20 +41,14 @@ def _commit(view: View, trial: int) -> str:
 
 
 def _git(db: Path, view: View, *args: str) -> bytes:
+    from engine.training.git import git_environment
+
     folder = workspace(db, view.session).with_name("workspace.git")
     if not folder.is_dir():
         raise ScriptGone(f"the commits of {view.session} are gone from {folder}")
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": "/nonexistent",
-        "LC_ALL": "C",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-    }
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "--git-dir", str(folder), *args]
     try:
-        found = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
+        found = subprocess.run(command, env=git_environment(), stdin=subprocess.DEVNULL, capture_output=True)
     except FileNotFoundError:
         raise BilevelError("git is not on PATH: the scripts of the trials are commits; install git") from None
     if found.returncode != 0:

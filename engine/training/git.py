@@ -75,9 +75,9 @@ class Git:
         return bool(locks)
 
 
-async def run_git(args: tuple[str, ...], cwd: Path, place: dict[str, str], stdin: bytes) -> tuple[int, bytes, bytes]:
-    """Exit code, standard output and standard error of one git. Raises GitError when there is no git."""
-    environment = {
+def git_environment() -> dict[str, str]:
+    """The environment in which git reads no person's settings and asks nobody anything."""
+    return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": "/nonexistent",
         "LC_ALL": "C",
@@ -85,9 +85,12 @@ async def run_git(args: tuple[str, ...], cwd: Path, place: dict[str, str], stdin
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
-        **_IDENTITY,
-        **place,
     }
+
+
+async def run_git(args: tuple[str, ...], cwd: Path, place: dict[str, str], stdin: bytes) -> tuple[int, bytes, bytes]:
+    """Exit code, standard output and standard error of one git. Raises GitError when there is no git."""
+    environment = {**git_environment(), **_IDENTITY, **place}
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     try:
         process = await asyncio.create_subprocess_exec(

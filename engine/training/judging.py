@@ -4,11 +4,11 @@ The exit code and the final block decide, never what stands on stderr. Whether a
 levels.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.record.events import TrialFinished, TrialStarted
+from engine.record.schema import blob_hash
 from engine.training.outcome import Outcome
 from engine.training.output import FinalBlock, failure_reason, last_lines, loss_curve, parse_final, split_lines
 from engine.training.target import Target
@@ -57,7 +57,7 @@ class RunResult:
             peak_memory_mb=self.peak_memory_mb,
             curve=self.curve,
             values=self.values,
-            log_blob=hashlib.sha256(self.log).hexdigest(),
+            log_blob=blob_hash(self.log),
             log_tail=self.log_tail,
             **decision,
         )
