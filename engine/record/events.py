@@ -277,6 +277,18 @@ class MechanismWritten(Event, frozen=True):
     derived_from: str | None = None
 
 
+class ArchiveRead(Event, frozen=True):
+    """What earlier sessions of the same kind of target left to this one, as it was when this one began.
+
+    The blob holds it as JSON; `mechanisms` and `findings` count its entries, `sessions` are those that they come from.
+    """
+
+    archive_blob: str
+    mechanisms: int
+    findings: int
+    sessions: list[str] = []
+
+
 class MechanismValidated(Event, frozen=True):
     """The evidence before: problems found (none: valid) and what a rehearsal over the recorded trials gave."""
 

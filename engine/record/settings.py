@@ -42,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_timeout: float = 120.0
     level_models: dict[str, str] = {}
     """Another model's name for a level, by level."""
+    archive: Literal["all", "mechanisms", "findings", "none"] = "all"
+    """What is taken over from earlier sessions of the same kind of target."""
     parent: str | None = None
     """The session that this one was forked from."""
     initial: dict[str, bool | int | float | str | list[bool | int | float | str]] = {}
