@@ -21,7 +21,8 @@ from typing import Any
 import numpy
 
 from engine.mechanism import bubblewrap, process
-from engine.mechanism.client import MechanismError, MechanismHost
+from engine.mechanism.client import MechanismHost
+from engine.mechanism.failures import MechanismError
 
 HERE = Path(__file__).resolve().parent
 SECRET = "sk-" + "victim" * 3

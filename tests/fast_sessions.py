@@ -104,8 +104,9 @@ def write_target(folder: Path, seconds: float = 0.0, crashes: int = 0, script: s
 
 
 def plan(target: Path, session: str = "s1", **settings: Any) -> dict[str, Any]:
-    """The plan of a new session on the target, approval `auto`."""
-    return {"new": {"target": str(target), "profile": "cpu", "approval": "auto", **settings}, "session": session}
+    """The plan of a new session on the target, approval `auto`, without rehearsals (they cost seconds)."""
+    new = {"target": str(target), "profile": "cpu", "approval": "auto", "rehearsal": False, **settings}
+    return {"new": new, "session": session}
 
 
 @contextlib.asynccontextmanager

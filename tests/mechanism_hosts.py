@@ -1,6 +1,7 @@
 """What the mechanism tests share: a space like the CPU baseline's, trials of it, sources, hosts that are closed."""
 
 import asyncio
+import itertools
 import os
 import signal
 import textwrap
@@ -96,6 +97,23 @@ async def kill(host: MechanismHost) -> None:
     assert process is not None and process.wire._transport is not None
     os.kill(process.pid, signal.SIGKILL)
     await until(process.wire._transport.is_closing)
+
+
+def killed_at_frames(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> list[int]:
+    """Kill hosts that are about to be sent the frames with these numbers, from now on; the pids of those killed."""
+    killed: list[int] = []
+    sent = itertools.count()
+    ask = MechanismHost._ask
+
+    async def killed_first(host: MechanismHost, *args: Any, **fields: Any) -> Any:
+        if next(sent) in numbers:
+            assert host.pid is not None
+            killed.append(host.pid)
+            await kill(host)
+        return await ask(host, *args, **fields)
+
+    monkeypatch.setattr(MechanismHost, "_ask", killed_first)
+    return killed
 
 
 async def until(holds: Callable[[], bool]) -> None:

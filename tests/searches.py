@@ -99,6 +99,7 @@ class Runs:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.metrics: list[float | None] = []
+        self.curve = [(0.5, 3.0)]
 
     async def prepare(self, proposal: Proposal) -> ev.TrialStarted:
         return started(self.journal.view.completed + 1, proposal)
@@ -109,7 +110,7 @@ class Runs:
         if reason:
             return RunResult("stopped", reason)
         metric = self.metrics.pop(0) if self.metrics else 4.5
-        return RunResult("crash" if metric is None else "ended", metric=metric, curve=[(0.5, 3.0)], steps=8)
+        return RunResult("crash" if metric is None else "ended", metric=metric, curve=self.curve, steps=8)
 
     async def settle(self, started: ev.TrialStarted, finished: ev.TrialFinished) -> None:
         """There is no workspace."""
@@ -214,7 +215,7 @@ def baseline(metrics: Sequence[float] = (4.0, 4.02, 3.98)) -> list[ev.Event]:
 def created(space: Space = SPACE, direction: str = "minimize", **settings: Any) -> ev.SessionCreated:
     """A session's first event."""
     target = {"name": "toy", "searched": "train.py", "metric": {"name": "val_bpb", "direction": direction}}
-    chosen = msgspec.to_builtins(Settings(target="/t", profile="cpu", **settings))
+    chosen = msgspec.to_builtins(Settings(target="/t", profile="cpu", **{"rehearsal": False, **settings}))
     return ev.SessionCreated(
         session="s1", version="1", settings=chosen, target=target, space=space_to_json(space), model="m", stand_in=False
     )

@@ -5,7 +5,7 @@ import ast
 import pytest
 from mechanism_hosts import SPACE, HostMaker, doing, host_of, state
 
-from engine.mechanism.client import WrongAnswer
+from engine.mechanism.failures import WrongAnswer
 from engine.search.script import changed_constants, write_values
 
 __all__ = ["host_of"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "textual", "rich", "openai", "pyarrow", "tokenizers")
+HEAVY = ("torch", "textual", "rich", "openai", "pyarrow", "tokenizers", "sklearn", "scipy", "threadpoolctl")
 
 ENGINE = "import engine.__main__, engine.session.startup"
 COMMANDS = "import tui.cli"
@@ -30,7 +30,7 @@ def loaded(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_the_engine_loads_neither_torch_nor_the_terminal_nor_openai() -> None:
+def test_the_engine_loads_neither_torch_nor_the_terminal_nor_openai_nor_scikit_learn() -> None:
     assert loaded(ENGINE).isdisjoint(HEAVY)
 
 

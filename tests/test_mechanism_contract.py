@@ -54,7 +54,25 @@ def test_each_problem_of_a_source_is_named(source: str, said: str) -> None:
 def test_a_module_that_only_advises_is_refused() -> None:
     source = module("def advise(self, view):\n    return 'hi'\ndef observe(self, view, trial):\n    pass")
     source = source[: source.index("    def suggest")]
-    assert any("can change no decision" in problem for problem in check_source(source))
+    [problem] = check_source(source)
+    assert problem == (
+        "it can change no decision: Mechanism needs a method steer, suggest, choose, review, accept or watch"
+    )
+
+
+def test_methods_that_nothing_would_call_are_named() -> None:
+    source = module("def propose(self, history):\n    pass\n\ndef _rank(self):\n    pass")
+    source = source.replace("def suggest(self, view)", "def update(self, metric)")
+    [problem] = check_source(source)
+    assert problem.endswith("choose, review, accept or watch; nothing calls propose, update")
+
+
+def test_a_module_without_the_class_is_told_what_is_there_instead() -> None:
+    source = "class TabuSearchManager:\n    def is_tabu(self, changes): ...\n\ndef make(): ...\n"
+    assert check_source(source) == [
+        "there must be exactly one class Mechanism at the top level, there is none, and nothing calls "
+        "TabuSearchManager, make"
+    ]
 
 
 def test_several_problems_are_named_at_once() -> None:

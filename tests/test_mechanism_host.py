@@ -5,11 +5,23 @@ import os
 from pathlib import Path
 
 import pytest
-from mechanism_hosts import HostMaker, asking, doing, host_of, kill, module, proposal, state, trial, until
+from mechanism_hosts import (
+    HostMaker,
+    asking,
+    doing,
+    host_of,
+    kill,
+    killed_at_frames,
+    module,
+    proposal,
+    state,
+    trial,
+    until,
+)
 
 from engine.mechanism import process
 from engine.mechanism.cage import level_of
-from engine.mechanism.client import HookFailed, HostDied, LoadFailed, WrongAnswer
+from engine.mechanism.failures import HookFailed, HostDied, LoadFailed, WrongAnswer
 from engine.mechanism.process import COMMAND
 
 __all__ = ["host_of"]
@@ -178,10 +190,45 @@ def advise(self, view): return str(self.draws)
         await host.observe(trial(number, {"MATRIX_LR": 0.1} if number else {}), incumbent=0)
     before, pid = await host.call("advise", state(), {}, trial=4), host.pid
     await kill(host)
-    with pytest.raises(HostDied, match="SIGKILL"):
-        await host.call("advise", state(), {}, trial=4)
     assert await host.call("advise", state(), {}, trial=4) == before
     assert host.pid != pid
+    assert (host.outlived, host.last_death) == (1, "Its host died at advise: it was ended by SIGKILL.")
+
+
+async def test_a_call_during_which_the_host_is_killed_is_asked_once_more_at_the_same_moment(
+    host_of: HostMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_of(asking("float(view.rng.random()), len(view.trials)"))
+    await host.start()
+    await host.observe(trial(0), 0)
+    before = await host.call("advise", state(), {}, trial=1)
+    killed = killed_at_frames(monkeypatch, 0)
+    assert await host.call("advise", state(), {}, trial=1) == before
+    assert (len(killed), host.outlived) == (1, 1)
+
+
+async def test_a_second_death_in_the_same_call_is_its_failure_and_the_next_call_is_served(
+    host_of: HostMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_of(asking("len(view.trials)"))
+    await host.start()
+    await host.observe(trial(0), 0)
+    killed = killed_at_frames(monkeypatch, 0, 3)  # the call; after set-up and loading, the trial told again
+    with pytest.raises(HostDied, match="died at observe: it was ended by SIGKILL"):
+        await host.call("advise", state(), {}, trial=1)
+    assert await host.call("advise", state(), {}, trial=1) == "1"
+    assert (len(killed), host.outlived) == (2, 0)
+
+
+async def test_what_observe_raises_is_reported_though_its_host_was_killed_first(
+    host_of: HostMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_of(doing("raise ValueError('odd')", hook="observe(self, view, trial)"))
+    await host.start()
+    killed = killed_at_frames(monkeypatch, 0)
+    with pytest.raises(HookFailed, match="observe raised ValueError: odd"):
+        await host.observe(trial(0), 0)
+    assert len(killed) == 1
 
 
 async def test_a_source_that_does_not_load_says_why(host_of: HostMaker) -> None:
@@ -300,8 +347,6 @@ def advise(self, view): return str(self.seen)
     await host.observe(trial(2), 0)
     assert await host.call("advise", state(), {}, trial=3) == "[0, 1, 2]"
     await kill(host)
-    with pytest.raises(HostDied):
-        await host.call("advise", state(), {}, trial=3)
     assert await host.call("advise", state(), {}, trial=3) == "[0, 1, 2]"
 
 

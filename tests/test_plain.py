@@ -6,8 +6,9 @@ import pytest
 from told_sessions import HASH, beginning, created, mechanism, run, trials, view_of, whole
 
 from engine.record import events as ev
+from engine.record.wording import LONGEST_TEXT
 from tui.follow import Screen
-from tui.plain import LONGEST_TEXT, Narrator, clean, header, progress_line
+from tui.plain import Narrator, clean, header, progress_line
 
 
 def lines_of(events: list[ev.Event]) -> list[str]:
@@ -57,7 +58,7 @@ def test_what_the_outer_levels_did_is_a_line_each() -> None:
     told = lines_of([*beginning(), *trials()])
     assert "level 1.5 after trial 5: explore; froze RATE; guidance: look at [2J batches" in told
     assert any(line.startswith(f"mechanism tabu_search ({HASH[:12]}) waits for you") for line in told)
-    assert "mechanism tabu_search approved by clock" in told
+    assert "mechanism tabu_search approved by the clock" in told
     assert "mechanism tabu_search active after trial 5" in told
     assert "mechanism tabu_search acted on trial 6 (review): it was tried" in told
 

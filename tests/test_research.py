@@ -96,6 +96,7 @@ async def test_the_prompt_shows_the_loop_the_interface_the_trials_and_what_becam
         told = json.loads(fared)
         assert (told["name"], told["status"], told["acted"] > 0, told["called"] > 0) == ("guard", "active", True, True)
         assert told["touched"]["trials"] + told["others"]["trials"] == 3
+        assert told["touched"]["improvement"] + told["others"]["improvement"] >= 0.0
 
 
 @pytest.mark.parametrize("decision", ["revise", "retire"])
@@ -132,6 +133,7 @@ async def test_an_active_mechanism_can_be_retired(tmp_path: Path) -> None:
 async def test_a_revision_replaces_its_elder_at_the_boundary_and_revert_brings_it_back(tmp_path: Path) -> None:
     from engine.control import Command
     from engine.session.commands import Commands
+    from engine.session.editing import Editing
 
     async with search(tmp_path, approval="auto", unsafe=True) as s:
         elder = await s.inject("guard", BLOCKS)
@@ -145,7 +147,9 @@ async def test_a_revision_replaces_its_elder_at_the_boundary_and_revert_brings_i
         known = s.view.mechanisms[heir]
         assert (heir != elder, known.replaces, known.derived_from) == (True, elder, elder)
         assert s.view.mechanisms[elder].status == "replaced"
-        commands = Commands(s.journal, s.boundary, s.runs, s.workshop)  # type: ignore[arg-type]
+        course = Researcher(s.journal, s.asker, s.workshop).course
+        editing = Editing(s.journal, s.workshop, course)
+        commands = Commands(s.journal, s.boundary, s.runs, s.workshop, course, editing)  # type: ignore[arg-type]
         answer = await commands.handle(Command("revert", {"name": "guard"}, "person"))
         assert answer.applied and "its elder guard is back" in answer.detail
         await s.go(1)
@@ -161,7 +165,7 @@ async def test_a_module_that_imports_what_is_not_there_is_refused_by_name_and_re
         assert refused.status == "refused" and "imports sklearn (line 1)" in refused.reason
         assert mended.status == "approved"
         asked = s.model.prompts[-1].messages[-1]["content"]
-        assert "it imports sklearn" in asked and "no scikit-learn" in asked
+        assert "it imports sklearn" in asked and "Not there: scikit-learn" in asked
         assert [done.round for done in s.view.researches[1].rounds][-1] == "repair"
 
 

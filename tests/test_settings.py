@@ -130,3 +130,10 @@ def test_a_forks_defaults_are_its_parents_and_the_directory_is_not_looked_at(tmp
     (tmp_path / "bilevel.toml").write_text("trials = 99")
     found = merge({"seed": 4}, {}, directory=tmp_path, find=False, defaults={"trials": 5, "target": "/p"})
     assert (found.trials, found.seed, found.target) == (5, 4, "/p")
+
+
+def test_what_is_taken_over_from_earlier_sessions_is_chosen_like_any_setting(tmp_path: Path) -> None:
+    assert settings(tmp_path).archive == "all"
+    assert settings(tmp_path, 'archive = "none"').archive == "none"
+    assert settings(tmp_path, 'archive = "none"', archive="findings").archive == "findings"
+    assert "archive: " in refusal(tmp_path, 'archive = "some"')

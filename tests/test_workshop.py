@@ -10,9 +10,11 @@ from fast_sessions import opened, plan, read_view, run_session, until, write_tar
 from searches import Search, mechanism, search
 
 from engine.control import Command
+from engine.levels.research import Researcher
 from engine.mechanism.trust import shipped_sources
 from engine.record.events import InjectionDecided, MechanismValidated, MechanismWritten
 from engine.session.commands import Commands
+from engine.session.editing import Editing
 
 OWN = mechanism("own_idea", "def review(self, view, proposal):\n    return {'block': 'no'}")
 SHIPPED = shipped_sources()["tabu_search"].replace("TENURE = ", "TENURE = 1")
@@ -46,7 +48,9 @@ def decision(s: Search, event: MechanismWritten) -> InjectionDecided:
 
 
 def commands(s: Search) -> Commands:
-    return Commands(s.journal, s.boundary, s.runs, s.workshop)  # type: ignore[arg-type]
+    course = Researcher(s.journal, s.asker, s.workshop).course
+    editing = Editing(s.journal, s.workshop, course)
+    return Commands(s.journal, s.boundary, s.runs, s.workshop, course, editing)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ async def test_an_edited_module_replaces_the_one_that_waits(tmp_path: Path, wait
         await s.go(1)
         [digest] = s.view.active
         assert digest != event.hash and s.view.mechanisms[digest].written_by == "person"
-        await taken.close()
+        await taken.editing.close()
 
 
 # --- whole sessions ---------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from collections import deque
 from pathlib import Path
 from typing import TextIO
 
+from engine.record.account import summary_lines
 from engine.record.lock import holder
 from engine.record.reader import Reader
-from engine.record.summary import summary_lines
 from engine.record.view import View
 from engine.tools.launch import reap
 from tui.plain import Narrator, clean, header, progress_line

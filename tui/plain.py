@@ -4,25 +4,20 @@
 a model, a trainer or a mechanism is cleaned: no terminal acts on it. Nothing is printed here.
 """
 
-import time as clock
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from engine.record import events as ev
+from engine.record.evidence import verdict
 from engine.record.folding import apply
-from engine.record.summary import model_line, number, shown, signed
 from engine.record.view import View
+from engine.record.wording import clean, model_line, number, shown, signed
+from tui.deciding import decision_lines
 
-LONGEST_TEXT = 160
 _TOLD_ONLY_AS_COMMANDS = ("stop", "kill_trial", "edit")
+_DECIDED_BY = {"person": "a person", "clock": "the clock", "auto": "the setting auto", "engine": "the engine"}
 _E = TypeVar("_E", bound=ev.Event)
 _tellers: dict[type[ev.Event], Callable[[View, Any], str | None]] = {}
-
-
-def clean(text: object, width: int = LONGEST_TEXT) -> str:
-    """A text on one line without control characters, at most `width` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 class Narrator:
@@ -217,34 +212,32 @@ def _research_ended(view: View, event: ev.ResearchFinished) -> str:
 
 @_tells(ev.MechanismWritten)
 def _written(view: View, event: ev.MechanismWritten) -> str:
-    return f"level 2 mechanism {clean(event.name, 60)} ({event.hash[:12]}) written: {clean(event.purpose)}"
+    name = f"mechanism {clean(event.name, 60)} ({event.hash[:12]})"
+    if event.written_by == "person":
+        return f"{name} as a person edited it"
+    return f"level 2 {name} written: {clean(event.purpose)}"
 
 
 @_tells(ev.MechanismValidated)
 def _validated(view: View, event: ev.MechanismValidated) -> str:
+    by = "" if view.mechanisms[event.hash].written_by == "person" else "level 2 "
     if event.problems:
-        return f"level 2 mechanism {clean(event.name, 60)} failed its tests: {clean(event.problems[0])}"
-    told = event.evidence
-    name = clean(event.name, 60)
-    blocked = f"blocked {told.get('blocked', 0)} ({told.get('kept_blocked', 0)} of them had been kept)"
-    counts = f"{blocked}, replaced {told.get('replaced', 0)}, suggested {told.get('suggested', 0)}"
-    return f"level 2 mechanism {name} passed its tests: over {told.get('trials', 0)} trials it would have {counts}"
+        return f"{by}mechanism {clean(event.name, 60)} failed its tests: {clean(event.problems[0])}"
+    told = verdict(view.mechanisms[event.hash])
+    return f"{by}mechanism {clean(event.name, 60)} passed its tests: it {told.removeprefix('it ')}"
 
 
 @_tells(ev.InjectionWaiting)
 def _waiting(view: View, event: ev.InjectionWaiting) -> str:
-    until = ""
-    if event.deadline is not None:
-        verb = "lets it in" if event.trusted else "turns it away"
-        until = f"; the clock {verb} at {clock.strftime('%H:%M:%S', clock.localtime(event.deadline))}"
     name = f"{clean(event.name, 60)} ({event.hash[:12]})"
-    return f"mechanism {name} waits for you: bilevel approve, or bilevel veto{until}. {clean(event.reason)}"
+    first = f"mechanism {name} waits for you. {clean(event.reason)}".rstrip()
+    return "\n".join([first, *(f"  {line}".rstrip() for line in decision_lines(view, event))])
 
 
 @_tells(ev.InjectionDecided)
 def _decided(view: View, event: ev.InjectionDecided) -> str:
     reason = f": {clean(event.reason)}" if event.reason else ""
-    return f"mechanism {clean(event.name, 60)} {event.decision} by {event.by}{reason}"
+    return f"mechanism {clean(event.name, 60)} {event.decision} by {_DECIDED_BY[event.by]}{reason}"
 
 
 @_tells(ev.MechanismActivated)

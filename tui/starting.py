@@ -50,6 +50,18 @@ def add_settings(parser: "ArgumentParser") -> None:
     add("--no-confirm", dest="confirm", action="store_false", default=None, help="end without the confirming runs")
     add("--lockstep", action="store_true", default=None, help="wait for the outer levels' decisions")
     add("--unsafe", action="store_true", default=None, help="let generated code run unattended in a weak sandbox")
+    add(
+        "--no-rehearsal",
+        dest="rehearsal",
+        action="store_false",
+        default=None,
+        help="let new mechanisms be tested without searches on a surrogate",
+    )
+    add(
+        "--archive",
+        choices=["all", "mechanisms", "findings", "none"],
+        help="what is taken over from earlier sessions of the same kind of target (all)",
+    )
     add("--seed", type=int, metavar="N", help="seed of the session (0)")
     add("--notify", metavar="COMMAND", help="run it, without a shell, when you are awaited and at the end")
     add("--config", type=Path, metavar="FILE", help="settings file (default: bilevel.toml, where there is one)")

@@ -1,6 +1,5 @@
 """What a command of the command line is, and the arguments that many of them share."""
 
-import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from engine.record.lock import Holder
     from engine.record.reader import Reader
     from engine.record.view import View
+    from tui.engine_watch import Engine
 
 
 @dataclass(frozen=True)
@@ -100,45 +100,8 @@ def _may_mean(session: str | None, found: "Holder") -> bool:
     return session in (None, "last") or found.session.startswith(str(session))
 
 
-@dataclass(frozen=True)
-class Engine:
-    """The engine of a session as it is now: its process, and what is amiss with it, if anything.
-
-    `answers`: whether it answers over its socket.
-    """
-
-    pid: int
-    session: str
-    answers: bool
-    trouble: str | None
-
-
-def engine_of(args: Namespace, session: str | None = None) -> Engine | None:
+def engine_of(args: Namespace, session: str | None = None) -> "Engine | None":
     """The engine that runs on the database for this session (None: for any); None where there is none."""
-    from engine.control import send
-    from engine.record.lock import holder
+    from tui.engine_watch import find_engine
 
-    found = holder(database(args))
-    if found is None or not found.pid or (session is not None and found.session != session):
-        return None
-    try:
-        answer = send(found.socket, "ping", timeout=2.0, session=found.session)
-    except InputError:
-        return Engine(found.pid, found.session, False, _silent(found))
-    try:
-        trouble = json.loads(answer.detail).get("trouble")
-    except (ValueError, AttributeError):
-        trouble = None
-    return Engine(found.pid, found.session, True, trouble)
-
-
-def _silent(found: "Holder") -> str:
-    """Why an engine that lives does not answer, as far as it can be seen, and what to do."""
-    ends = f"`kill {found.pid}` ends it, then `bilevel resume {found.session}` takes the session up again"
-    try:
-        state = Path(f"/proc/{found.pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        state = "?"
-    if state in "Tt":
-        return f"its process {found.pid} is stopped: `kill -CONT {found.pid}` lets it go on; or {ends}"
-    return f"its process {found.pid} runs and does not answer: wait a little; if it stays so, {ends}"
+    return find_engine(database(args), session)

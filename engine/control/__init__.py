@@ -18,10 +18,14 @@ server       the engine's half
 client       the other half: send one command, get its answer
 """
 
+from typing import TYPE_CHECKING, Any
+
 from engine.control.client import send
 from engine.control.directives import DIRECTIVES, Answer, Argument, Command, Directive, check
 from engine.control.place import socket_path
-from engine.control.server import ControlServer
+
+if TYPE_CHECKING:
+    from engine.control.server import ControlServer
 
 __all__ = [
     "DIRECTIVES",
@@ -34,3 +38,12 @@ __all__ = [
     "send",
     "socket_path",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The server when it is asked for: it brings an event loop, which takes clients long to load and serves none."""
+    if name != "ControlServer":
+        raise AttributeError(name)
+    from engine.control.server import ControlServer
+
+    return ControlServer

@@ -73,7 +73,7 @@ _DIRECTIVES = (
     ),
     Directive(
         "veto",
-        "Turn the waiting mechanism away.",
+        "Turn the waiting mechanism away; while none waits, call off the research that is under way.",
         (
             Argument("hash", "text", "the beginning of its source's hash, to be sure which one"),
             Argument("reason", "text", "why, for the record and for Level 2"),
@@ -86,7 +86,8 @@ _DIRECTIVES = (
     ),
     Directive(
         "edit",
-        "Take over a person's change to a mechanism's file: it is validated again and let in, in place of the elder.",
+        "Take over a person's change to a mechanism's file: it is validated again and let in, in place of the elder. "
+        "A change is also noticed by itself.",
         (Argument("name", "text", "its name, or the beginning of the hash that it had", required=True),),
     ),
 )

@@ -45,6 +45,7 @@ def proposal_messages(view: View, steering: Steering, advice: Sequence[tuple[str
         state=state_block(view, base),
         strategy=STRATEGIES[view.strategy],
         guidance=_section("Guidance", [view.guidance] if view.guidance else []),
+        earlier=earlier_findings(view),
         advice=_section("Advice of the active mechanisms", [f"{name}: {text}" for name, text in advice]),
         steering=_section("Asked of this proposal by mechanisms", steering.reasons),
         refused=_section("Refused for this trial, do not repeat", _refusals(view)),
@@ -101,6 +102,13 @@ def state_block(view: View, base: int | None = None) -> str:
             "trials_left": view.trials_left(),
         },
         ensure_ascii=False,
+    )
+
+
+def earlier_findings(view: View) -> str:
+    """What earlier sessions found out about the parameters, as a section of its own; empty where there is nothing."""
+    return _section(
+        "From earlier sessions: advice, not evidence of this one", view.archive.findings if view.archive else []
     )
 
 

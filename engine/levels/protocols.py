@@ -31,6 +31,12 @@ class Journal(Protocol):
     async def record(self, *events: Event, blobs: Sequence[bytes] = ()) -> None:
         """Return once the events are on disk and folded into the view."""
 
+    async def changed(self) -> None:
+        """Wait until something was recorded."""
+
+    async def blob(self, digest: str) -> bytes:
+        """A blob of the record. Raises RecordError when it is not there."""
+
 
 class Model(Protocol):
     """The model, as a level asks it."""

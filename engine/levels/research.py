@@ -15,6 +15,8 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from engine.levels.briefing import STRATEGIES, Messages, messages, parameter_lines, rounded, state_block, trial_lines
+from engine.levels.course import Course
+from engine.levels.earlier import Earlier, earlier_mechanisms, earlier_section
 from engine.levels.protocols import Journal, Model
 from engine.model.answers import (
     AnswerError,
@@ -26,13 +28,13 @@ from engine.model.answers import (
     parse_module,
     parse_specify,
 )
+from engine.model.blocks import fenced
 from engine.model.prompts import render
+from engine.record.credit import Group, credit
 from engine.record.events import (
     LevelActivity,
     MechanismWritten,
-    ResearchFinished,
     ResearchRound,
-    ResearchStarted,
 )
 from engine.record.schema import blob_hash
 from engine.record.view import Mechanism, View
@@ -71,6 +73,8 @@ class Written:
     critique: CritiqueAnswer
     specified: SpecifyAnswer
     replaces: Mechanism | None
+    derived_from: str | None
+    """The hash of what it builds on: the active mechanism that it revises, or one of an earlier session."""
 
 
 class Researcher:
@@ -80,46 +84,35 @@ class Researcher:
         self.journal = journal
         self.model = model
         self.workshop = workshop
+        self.course = Course(journal, self._rounds)
 
     async def research(self) -> str:
         """One research from diagnosis to decision; its outcome. Raises what the model raises, after recording it."""
-        view = self.journal.view
-        number = max(view.researches, default=0) + 1
-        await self.journal.record(ResearchStarted(research=number, trial=view.completed))
-        outcome, reason = "failed", "it was interrupted"
-        try:
-            outcome, reason = await self._rounds(number)
-        except AnswerError as error:
-            reason = str(error)
-        except Exception as error:
-            reason = str(error)
-            raise
-        finally:
-            await self.journal.record(
-                LevelActivity(level="2"),
-                ResearchFinished(research=number, outcome=outcome, reason=reason),  # type: ignore[arg-type]
-            )
-        return outcome
+        return await self.course.run()
 
     async def _rounds(self, number: int) -> tuple[str, str]:
         view = self.journal.view
         sources = {digest: await self.workshop.source_of(view.mechanisms[digest]) for digest in view.active}
-        talk = messages(explore_prompt(view, self.workshop, sources))
+        earlier = await earlier_mechanisms(self.journal)
+        talk = messages(explore_prompt(view, self.workshop, sources, earlier))
         explored: ExploreAnswer = await self._ask(number, "explore", talk, parse_explore, "diagnosing the search")
         talk.append({"role": "user", "content": render("critique")})
         critique: CritiqueAnswer = await self._ask(number, "critique", talk, self._checked, "judging candidates")
         target = _active(self.journal.view, critique.target)
         if critique.decision == "retire" and target is not None:
+            self.course.commit()
             await self.workshop.retire(target, critique.reason)
             return "retired", f"{target.name}: {critique.reason}"
         talk.append({"role": "user", "content": render("specify")})
         elder = target if critique.decision == "revise" else None
 
         def specification(text: str) -> SpecifyAnswer:
-            return self._named(parse_specify(text), elder)
+            answer = parse_specify(text)
+            earlier.check(answer)
+            return self._named(answer, elder)
 
         specified: SpecifyAnswer = await self._ask(number, "specify", talk, specification, "specifying a mechanism")
-        plan = Written(critique, specified, elder)
+        plan = Written(critique, specified, elder, elder.hash if elder else earlier.hash_of(specified))
         generate = render("generate", module=specified.name, packages=self.workshop.packages)
         talk.append({"role": "user", "content": generate})
         picked = critique.pick or explored.candidates[0].name
@@ -156,7 +149,7 @@ class Researcher:
             path=self.workshop.save(name, source),
             research=number,
             replaces=elder.hash if elder else None,
-            derived_from=elder.hash if elder else None,
+            derived_from=plan.derived_from,
         )
 
     def _checked(self, text: str) -> CritiqueAnswer:
@@ -198,14 +191,12 @@ class Researcher:
         await self.journal.record(LevelActivity(level="2", activity=activity))
 
 
-def explore_prompt(view: View, workshop: Workshop, sources: dict[str, str]) -> str:
-    """The prompt of round 1: the inner loop, the interface, the trace, what is active, the examples.
+def explore_prompt(view: View, workshop: Workshop, sources: dict[str, str], earlier: Earlier) -> str:
+    """The prompt of round 1: the inner loop, the interface, the trace, what is active, the archive, the examples.
 
     `sources` holds those of the active mechanisms, by hash.
     """
-    examples = "\n".join(
-        f"```python example {name}\n{source.rstrip()}\n```" for name, source in workshop.examples.items()
-    )
+    examples = "\n".join(fenced(f"python example {name}", source) for name, source in workshop.examples.items())
     return render(
         "explore",
         inner=files(__package__).joinpath("inner.py").read_text(encoding="utf-8").rstrip(),
@@ -215,13 +206,15 @@ def explore_prompt(view: View, workshop: Workshop, sources: dict[str, str]) -> s
         state=state_block(view),
         strategy=STRATEGIES[view.strategy],
         mechanisms="\n".join(json.dumps(_fared(view, known), ensure_ascii=False) for known in view.mechanisms.values()),
+        called_off=_called_off(view),
         sources=_sources(view, sources),
+        earlier=earlier_section(earlier),
         examples=examples,
     )
 
 
 def _fared(view: View, known: Mechanism) -> dict[str, Any]:
-    """A mechanism and how the trials that it touched fared against the others since it was activated."""
+    """A mechanism, and what the trials that it touched came to against the others for which it was active."""
     told: dict[str, Any] = {
         "name": known.name,
         "purpose": known.purpose,
@@ -230,26 +223,32 @@ def _fared(view: View, known: Mechanism) -> dict[str, Any]:
         "called": sum(known.called.values()),
         "acted": known.acted,
     }
-    if known.activated is not None:
-        touched = set(known.trials_touched)
-        period = [trial for trial in view.history if trial.number > known.activated]
-        for name, group in (
-            ("touched", [trial for trial in period if trial.number in touched]),
-            ("others", [trial for trial in period if trial.number not in touched]),
-        ):
-            metrics = [trial.metric for trial in group if trial.metric is not None]
-            told[name] = {
-                "trials": len(group),
-                "kept": sum(trial.kept for trial in group),
-                "mean": rounded(sum(metrics) / len(metrics)) if metrics else None,
-            }
+    found = credit(view, known)
+    if found is not None:
+        told |= {"touched": _told(found.touched), "others": _told(found.others)}
     return told
 
 
+def _told(group: Group) -> dict[str, Any]:
+    told = {"trials": group.trials, "kept": group.kept}
+    return {**told, "improvement": rounded(group.improvement), "mean": rounded(group.mean)}
+
+
+def _called_off(view: View) -> str:
+    """The researches that a person ended before a module was written; one that was is among the mechanisms."""
+    wrote = {known.research for known in view.mechanisms.values()}
+    lines = []
+    for research in view.researches.values():
+        ended = research.finished
+        if ended is not None and ended.outcome == "vetoed" and research.number not in wrote:
+            rounds = {done.round: done.summary for done in research.rounds}
+            told = {"after_trial": research.trial, "reason": ended.reason, "rounds": rounds}
+            lines.append(json.dumps(told, ensure_ascii=False))
+    return "\nA person called researches off:\n" + fenced("jsonl called_off", "\n".join(lines)) + "\n" if lines else ""
+
+
 def _sources(view: View, sources: dict[str, str]) -> str:
-    parts = [
-        f"```python active {view.mechanisms[digest].name}\n{source.rstrip()}\n```" for digest, source in sources.items()
-    ]
+    parts = [fenced(f"python active {view.mechanisms[digest].name}", source) for digest, source in sources.items()]
     return "\n".join(parts) + "\n" if parts else ""
 
 

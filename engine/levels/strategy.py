@@ -12,7 +12,7 @@ What does not hold is recorded with the reason. A person's freeze is not Level 1
 
 from dataclasses import dataclass
 
-from engine.levels.briefing import STRATEGIES, messages, parameter_lines, state_block, trial_lines
+from engine.levels.briefing import STRATEGIES, earlier_findings, messages, parameter_lines, state_block, trial_lines
 from engine.levels.protocols import Journal, Model
 from engine.model.answers import StrategyAnswer, parse_strategy
 from engine.model.prompts import render
@@ -148,6 +148,7 @@ def strategy_prompt(view: View) -> str:
         trials=trial_lines(view),
         state=state_block(view),
         strategy=STRATEGIES[view.strategy],
+        earlier=earlier_findings(view),
     )
 
 

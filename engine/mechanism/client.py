@@ -1,82 +1,50 @@
 """The engine's half of a mechanism: a host process that is called, watched, and started again when it died.
 
-    MechanismError            every failure of a mechanism; `kind` is for the record, `detail` for the repair
-    ├─ LoadFailed             "load": the source cannot be loaded, or is not what the contract asks for
-    ├─ HookFailed             "exception": a hook raised
-    ├─ WrongAnswer            "answer": a hook answered what the contract does not allow
-    ├─ DeadlineExceeded       "deadline": no answer in time; the host was killed
-    ├─ HostDied               "died": the process ended, or could not be started
-    ├─ Violation              "violation": it broke the protocol or flooded its output; the host was killed
-    └─ SandboxTooWeak         "sandbox": the level that was asked for is not reached; the source was not loaded
-
-A failed call is raised and never repeated: the caller records it, and reverts a mechanism that fails three times in a
-row. After a death the next call starts a fresh host, which is told all trials again: as only `observe` changes a
-mechanism, it decides as if nothing had happened. What was decided by a hook is not checked against the search here.
+Only `observe` changes a mechanism, so a fresh host that is told all trials again decides as if nothing had happened. A
+host that dies in a call (killed from outside, or by the mechanism itself) is therefore replaced at once, and the same
+call is asked once more: the same moment, so the same random numbers. A second death in it is the mechanism's failure.
+Every other failure is raised and never repeated: the caller records it, and reverts a mechanism that fails three times
+in a row. What was decided by a hook is not checked against the search here.
 """
 
 import asyncio
+import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from engine.errors import BilevelError
 from engine.mechanism import protocol
 from engine.mechanism.bubblewrap import Bubblewrap, find_bubblewrap, hail
 from engine.mechanism.cage import BUBBLEWRAP, Finding, Setup, level_of, missing, reaches, readable
 from engine.mechanism.contract import HOOKS, ContractViolation, ViewState, check_answer, clean_text
+from engine.mechanism.failures import (
+    DeadlineExceeded,
+    HookFailed,
+    HostDied,
+    LoadFailed,
+    SandboxTooWeak,
+    Violation,
+    WrongAnswer,
+)
 from engine.mechanism.places import numpy_folder, numpy_paths, private_folders
 from engine.mechanism.process import HostProcess
 from engine.mechanism.source_check import check_source
 from engine.mechanism.trust import source_hash
 from engine.mechanism.wire import Fault, read_reply
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+TIME_LIMIT = 5.0
+"""Seconds that a call may take; one that is asked again after a death takes up to twice as long."""
 START_LIMIT = 30.0
 """Seconds until a spawned host must have said hello; it takes some 50 ms on a machine that is not overloaded."""
 CPU_SECONDS = 600
-MOST_STARTS = 3
-"""Starts in a row without one answered call, after which a host is not started again."""
-
-
-class MechanismError(BilevelError):
-    """A mechanism failed. `detail`: its own lines of the traceback or the last of its output, for the repair."""
-
-    kind = "failed"
-
-    def __init__(self, text: str, detail: str = "") -> None:
-        super().__init__(text)
-        self.detail = detail
-
-
-class LoadFailed(MechanismError):
-    kind = "load"
-
-
-class HookFailed(MechanismError):
-    kind = "exception"
-
-
-class WrongAnswer(MechanismError):
-    kind = "answer"
-
-
-class DeadlineExceeded(MechanismError):
-    kind = "deadline"
-
-
-class HostDied(MechanismError):
-    kind = "died"
-
-
-class Violation(MechanismError):
-    kind = "violation"
-
-
-class SandboxTooWeak(MechanismError):
-    kind = "sandbox"
+MOST_STARTS = 6
+"""Starts in a row without one new answer (a replay gives none), after which a host is not started again."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +70,7 @@ class Hello:
 
 
 class MechanismHost:
-    """One version of a mechanism, in a process of its own.
+    """One version of a mechanism, in a process of its own. Its methods raise MechanismError (see failures).
 
     `space`: as `space_to_json` gives it. `folder`: where the process gets an empty folder of its own. `time_limit`:
     seconds a call. `require`: the sandbox level without which nothing is loaded. `nice`, which may be set until it
@@ -117,13 +85,16 @@ class MechanismHost:
         space: Mapping[str, Any],
         direction: str,
         folder: Path,
-        time_limit: float = 5.0,
+        time_limit: float = TIME_LIMIT,
         memory_mb: int = 1024,
         require: str | None = None,
     ) -> None:
         self.source = source
         self.hello: Hello | None = None
         self.nice = 0
+        self.outlived = 0
+        """Deaths of the process that changed nothing, as a fresh one answered in its place; `last_death` is how."""
+        self.last_death = ""
         self._require = require
         self._space, self._direction, self._session = space, direction, session
         self._folder, self._time_limit, self._memory_mb = folder, time_limit, memory_mb
@@ -140,39 +111,42 @@ class MechanismHost:
         return self._process.pid if self._process is not None else None
 
     async def start(self) -> Hello:
-        """Start the host and load the mechanism. Raises MechanismError; a host that failed leaves nothing behind."""
+        """Start the host and load the mechanism; a host that failed leaves nothing behind."""
         problems = check_source(self.source)
         if problems:
             raise LoadFailed("The mechanism does not keep to the contract: " + "; ".join(problems) + ".")
         async with self._lock:
-            return await self._alive()
+            return await self._outlive(self._alive)
 
     async def observe(self, trial: Mapping[str, Any], incumbent: int | None) -> None:
         """Tell of a completed trial, and of the incumbent's number after it; also remembered for a fresh host.
 
-        Raises MechanismError when `observe` fails; the trial counts as told nevertheless.
+        Where `observe` fails, the trial counts as told nevertheless.
         """
         self._history.append((trial, incumbent))
         async with self._lock:
-            await self._alive()
-            await self._catch_up()
+            await self._outlive(self._up_to_date)
 
     async def call(self, hook: str, state: ViewState, args: Mapping[str, Any], trial: int, attempt: int = 0) -> Any:
         """What a hook answers, cleaned (see `contract.check_answer`); None for a hook that the mechanism lacks.
 
         `args`: the hook's arguments by name, as JSON. `trial`, `attempt`: the moment, which seeds `view.rng`.
         """
-        async with self._lock:
-            hello = await self._alive()
+
+        async def answer() -> Any:
+            hello = await self._up_to_date()
             if hook not in hello.hooks:
                 return None
-            await self._catch_up()
-            answer = await self._ask(
+            answered = await self._ask(
                 self._time_limit, "call", hook=hook, state=state, args=args, trial=trial, attempt=attempt
             )
             self._starts = 0
+            return answered
+
+        async with self._lock:
+            answered = await self._outlive(answer)
             try:
-                return check_answer(hook, answer, len(args.get("proposals", ())))
+                return check_answer(hook, answered, len(args.get("proposals", ())))
             except ContractViolation as error:
                 raise WrongAnswer(f"{error}.") from None
 
@@ -183,6 +157,24 @@ class MechanismHost:
                 self._process.wire.close()
                 await self._bury(grace=0.5)
 
+    async def _outlive(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What `attempt` comes to, made once more with a fresh host where the host dies in it."""
+        try:
+            return await attempt()
+        except HostDied as death:
+            if self._starts >= MOST_STARTS:
+                raise
+            name = self.hello.name if self.hello is not None else source_hash(self.source)[:12]
+            log.info("%s: %s The same is asked once more of a fresh host.", name, death)
+            result = await attempt()
+            self.outlived, self.last_death = self.outlived + 1, str(death)
+            return result
+
+    async def _up_to_date(self) -> Hello:
+        hello = await self._alive()
+        await self._catch_up()
+        return hello
+
     async def _alive(self) -> Hello:
         if self._process is not None and self._process.wire.fault is not None:
             fault = self._process.wire.fault
@@ -190,7 +182,7 @@ class MechanismHost:
             raise Violation(f"Between two calls the mechanism broke the protocol: {fault}.")
         if self._process is None:
             if self._starts >= MOST_STARTS:
-                raise HostDied(f"Its host was started {self._starts} times without one answered call; take it out.")
+                raise HostDied(f"Its host was started {MOST_STARTS} times without one new answer; take it out.")
             self._starts += 1
             self.hello = await self._spawn()
             self._require = self.hello.level  # one that is started again is confined no less
@@ -254,18 +246,17 @@ class MechanismHost:
     async def _catch_up(self) -> None:
         """Tell the host the trials that it has not observed; what failed before fails the same way, unreported."""
         while self._told < len(self._history):
-            index = self._told
-            trial, incumbent = self._history[index]
-            known = index < self._reported
-            self._reported = max(self._reported, index + 1)
+            trial, incumbent = self._history[self._told]
+            failure = None
             try:
                 await self._ask(self._time_limit, "observe", trial=trial, incumbent=incumbent)
-            except HookFailed:
-                self._told += 1
-                if not known:
-                    raise
-            else:
-                self._told += 1
+            except HookFailed as error:
+                failure = error
+            self._told += 1
+            if self._told > self._reported:
+                self._reported, self._starts = self._told, 0
+                if failure is not None:
+                    raise failure
 
     async def _ask(self, limit: float, operation: str, **fields: Any) -> Any:
         """One frame and its answer. Raises MechanismError; the host lives on only after HookFailed and WrongAnswer."""

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from engine.mechanism.client import MechanismError, MechanismHost
+from engine.mechanism.client import MechanismHost
+from engine.mechanism.failures import MechanismError
 from engine.mechanism.telling import incumbent_after, state_told, trial_told
 from engine.record.events import (
     Event,
@@ -16,6 +17,7 @@ from engine.record.events import (
     MechanismCalls,
     MechanismDeactivated,
     MechanismFailed,
+    Noted,
     ProposalRefused,
 )
 from engine.record.view import Mechanism, View
@@ -46,6 +48,8 @@ class Member:
     failures: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     """Failures in a row by hook: one that always fails is no less broken when the others answer."""
+    outlived: int = 0
+    """Deaths of its host that a person has been told about."""
 
 
 class Members:
@@ -104,6 +108,7 @@ class Members:
             await self.journal.record(MechanismCalls(trial=trial.number, calls=calls))
         for member in self._active():
             member.calls = {}
+            await self._note_deaths(member)
             mechanism = view.mechanisms[member.known.hash]
             since = trial.number - (mechanism.activated or 0)
             if since >= INERT_AFTER and not mechanism.acted:
@@ -141,6 +146,15 @@ class Members:
         )
         if in_a_row >= FAILURES:
             await self._take_out(member, number, "reverted", f"{FAILURES} failures in a row, the last: {error}")
+
+    async def _note_deaths(self, member: Member) -> None:
+        """Say, at most once a trial, that a host died and was replaced: no failure, but worth knowing."""
+        host, name = member.host, member.known.name
+        died, member.outlived = host.outlived - member.outlived, host.outlived
+        if died:
+            times = "once" if died == 1 else f"{died} times"
+            text = f"the host of {name} died {times} and a fresh one answered in its place: {host.last_death}"
+            await self.journal.record(Noted(severity="warning", text=text))
 
     async def _take_out(self, member: Member, number: int, status: Any, reason: str) -> None:
         """Out of the chain by the engine's decision; an elder that it replaced comes back at the next boundary."""

@@ -13,6 +13,19 @@ from engine.mechanism.contract import DECISIVE, HOOKS
 
 LONGEST_SOURCE = 100_000
 LONGEST_LINE = 300
+OF_USE = (
+    "abc, array, bisect, cmath, collections, contextlib, copy, dataclasses, decimal, enum, fractions, functools, "
+    "hashlib, heapq, itertools, json, math, numbers, operator, random, re, statistics, string, textwrap, types, typing"
+)
+"""What a mechanism can make use of in the standard library; the rest may be imported, but is for files, networks,
+processes and terminals, which the cage withholds."""
+PACKAGES = (
+    f"numpy, and the standard library, of which {OF_USE} are of use. Not there: scikit-learn, scipy, pandas, torch, or "
+    "any other package"
+)
+"""What the model is told of what can be imported."""
+SHOWN = 5
+"""Names of what is there instead, in a problem."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,59}", re.ASCII)
 
 
@@ -38,8 +51,16 @@ def check_source(source: str) -> list[str]:
     problems = _imports(tree)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Mechanism"]
     if len(classes) != 1:
-        return [*problems, f"there must be exactly one class Mechanism at the top level, there are {len(classes)}"]
+        return [*problems, f"there must be exactly one class Mechanism at the top level, {_there(tree, len(classes))}"]
     return [*problems, *_texts(classes[0]), *_methods(classes[0])]
+
+
+def _there(tree: ast.Module, count: int) -> str:
+    """What the top level has instead of the one class."""
+    others = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    if count or not others:
+        return f"there are {count}"
+    return f"there is none, and nothing calls {', '.join(others[:SHOWN])}"
 
 
 def _imports(tree: ast.Module) -> list[str]:
@@ -95,8 +116,9 @@ def _methods(mechanism: ast.ClassDef) -> list[str]:
         elif not _takes(method, len(arguments)):
             problems.append(f"line {method.lineno}: {name} is called as {name}({', '.join(arguments)})")
     if not any(name in methods for name in DECISIVE):
-        there = ", ".join(sorted(methods)) or "none"
-        problems.append(f"it can change no decision: it needs one of {', '.join(DECISIVE)} (its methods: {there})")
+        problem = f"it can change no decision: Mechanism needs a method {', '.join(DECISIVE[:-1])} or {DECISIVE[-1]}"
+        strangers = [name for name in methods if name not in HOOKS and not name.startswith("_")]
+        problems.append(problem + (f"; nothing calls {', '.join(strangers[:SHOWN])}" if strangers else ""))
     return problems
 
 

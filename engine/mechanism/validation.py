@@ -2,8 +2,8 @@
 
 The rehearsal goes through the recorded trials in order, as if the mechanism had been there: it sees the history before
 each trial and is asked about the proposal that ran. What it would have blocked, replaced or suggested is counted, and
-how much of what it would have blocked was kept. A mechanism that would never have acted is inert, and inert is a
-failure.
+how much of what it would have blocked was kept. A mechanism whose deciding hooks would never have been asked, one that
+would have changed nothing, and one that would have blocked everything fail here, before they are active.
 """
 
 import asyncio
@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from engine.mechanism.client import LoadFailed, MechanismError, MechanismHost
+from engine.mechanism.client import MechanismHost
+from engine.mechanism.contract import DECISIVE
+from engine.mechanism.failures import LoadFailed, MechanismError
 from engine.mechanism.source_check import check_source
 from engine.mechanism.steering import asks_differ, steered
 from engine.mechanism.telling import incumbent_after, state_told, trial_told
@@ -27,14 +29,40 @@ REHEARSAL_SECONDS = 120.0
 """Both passes of the rehearsal together; on a CPU no trial trains meanwhile."""
 SLOW_MILLISECONDS = 2500.0
 """A median call slower than half the deadline would fail as the history grows."""
+MOST_BLOCKED, LEAST_REVIEWED = 0.9, 5
+"""The share of the proposals from which on a module blocks everything, and how many it takes to tell. At this share all
+three attempts of a trial are blocked in 73 % of the trials: the override runs the last, and all that the module does is
+to have the model asked three times."""
+ASKED_WHEN = {
+    "choose": "choose is asked when the model gives several proposals, and it gave one at a time",
+    "accept": "accept is asked when a trial gives a metric, and none did",
+    "watch": "watch is asked while a trial tells of its progress, and none did",
+}
+"""The hooks that are not asked in each trial: when they are, and what the recorded trials lacked."""
+ACTS = {
+    "steer": ("steered",),
+    "suggest": ("suggested",),
+    "choose": ("chosen",),
+    "review": ("blocked", "replaced"),
+    "accept": ("accepted_otherwise",),
+    "watch": ("stopped",),
+}
+"""What is counted as an act, by hook."""
+UNTOLD = ("answers", "calls", "watched", "turned_down")
+"""What is found in a rehearsal and not recorded as it is."""
 
 
 @dataclass
 class Evidence:
-    """What the rehearsal gave. Counts are over the recorded trials; `milliseconds` is the median of a call."""
+    """What the rehearsal gave. Counts are over the recorded trials, of which `kept` were kept and in `touched` of which
+    it would have acted. `calls` is by hook that it has, `milliseconds` the median of a call. `watched` told of their
+    progress; `turned_down` were kept, and `accept` would not have kept them.
+    """
 
     trials: int = 0
-    called: int = 0
+    kept: int = 0
+    touched: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
     blocked: int = 0
     kept_blocked: int = 0
     replaced: int = 0
@@ -43,6 +71,8 @@ class Evidence:
     chosen: int = 0
     accepted_otherwise: int = 0
     stopped: int = 0
+    watched: int = 0
+    turned_down: int = 0
     milliseconds: float = 0.0
     sandbox: str = "C"
     answers: list[Any] = field(default_factory=list)
@@ -50,12 +80,23 @@ class Evidence:
     @property
     def acts(self) -> int:
         """Decisions that would have come out differently."""
-        acts = self.blocked + self.replaced + self.suggested + self.steered + self.chosen
-        return acts + self.accepted_otherwise + self.stopped
+        return sum(self.acted(hook) for hook in ACTS)
+
+    @property
+    def called(self) -> int:
+        """Calls of all hooks."""
+        return sum(self.calls.values())
+
+    def acted(self, hook: str) -> int:
+        """The acts of one hook."""
+        return sum(getattr(self, name) for name in ACTS.get(hook, ()))
 
     def told(self) -> dict[str, Any]:
-        """The evidence for the record, without the single answers."""
-        return {name: value for name, value in vars(self).items() if name != "answers"}
+        """The evidence for the record, without the single answers: the counts, and by hook what it was called and
+        acted."""
+        counts = {name: value for name, value in vars(self).items() if name not in UNTOLD}
+        hooks = {hook: {"called": count, "acted": self.acted(hook)} for hook, count in self.calls.items()}
+        return {**counts, "called": self.called, "hooks": hooks}
 
 
 async def validate(
@@ -82,12 +123,29 @@ async def validate(
         problems.append("it answers differently on the same history: draw from view.rng, keep state in observe alone")
     if evidence.milliseconds > SLOW_MILLISECONDS:
         problems.append(f"a call takes {evidence.milliseconds:.0f} ms in the median: at most {SLOW_MILLISECONDS:.0f}")
+    return [*problems, *_of_no_use(evidence)], evidence
+
+
+def _of_no_use(evidence: Evidence) -> list[str]:
+    """The problem of a module that does nothing to the search, or leaves nothing of it; an empty list for any other."""
+    over = f"over the {evidence.trials} recorded trials"
+    reviewed = evidence.calls.get("review", 0)
+    if not any(evidence.calls.get(hook) for hook in DECISIVE):
+        lacked = "; ".join(ASKED_WHEN[hook] for hook in evidence.calls if hook in ASKED_WHEN and evidence.trials)
+        return [f"never called: {over} none of its deciding hooks was asked" + (f" ({lacked})" if lacked else "")]
     if not evidence.acts:
-        problems.append(
-            f"inert: over the {evidence.trials} recorded trials it was called {evidence.called} times and would have "
-            "changed no decision"
-        )
-    return problems, evidence
+        return [f"inert: {over} it was called {evidence.called} times and would have changed no decision"]
+    if reviewed >= LEAST_REVIEWED and evidence.blocked >= MOST_BLOCKED * reviewed:
+        share = "all" if evidence.blocked == reviewed else f"{evidence.blocked} of"
+        return [
+            f"blocks everything: {over} it would have blocked {share} {reviewed} proposals that it reviewed, "
+            f"{evidence.kept_blocked or 'none'} of them kept ones"
+        ]
+    if evidence.watched >= LEAST_REVIEWED and evidence.stopped == evidence.watched:
+        return [f"stops everything: {over} it would have let none of the {evidence.watched} that it watched end"]
+    if evidence.kept >= LEAST_REVIEWED and evidence.accepted_otherwise == evidence.turned_down == evidence.kept:
+        return [f"keeps nothing: {over} it would have kept no trial, and {evidence.kept} were kept"]
+    return []
 
 
 async def _rehearse(name: str, host: MechanismHost, view: View) -> Evidence:
@@ -98,12 +156,15 @@ async def _rehearse(name: str, host: MechanismHost, view: View) -> Evidence:
         hello = await host.start()
         if hello.name != name:
             raise LoadFailed(f"Mechanism.name is {hello.name!r}, and what was specified is {name!r}.")
-        evidence.sandbox = hello.level
+        evidence.sandbox, evidence.calls = hello.level, {hook: 0 for hook in hello.hooks if hook != "observe"}
         trials = list(view.history)
         for trial in trials:
             if trial.number:
-                evidence.trials += 1
+                acts = evidence.acts
                 await _one_trial(host, view, trial, trials, evidence, spent)
+                evidence.trials += 1
+                evidence.kept += trial.kept
+                evidence.touched += evidence.acts > acts
             await host.observe(trial_told(view, trial), incumbent_after(view, trial.number))
         evidence.milliseconds = round(median(spent) * 1000, 3) if spent else 0.0
         return evidence
@@ -125,7 +186,7 @@ async def _one_trial(
         started = time.perf_counter()
         answer = await host.call(hook, state, args, number)
         spent.append(time.perf_counter() - started)
-        evidence.called += 1
+        evidence.calls[hook] += 1
         evidence.answers.append(answer)
         return answer
 
@@ -149,6 +210,7 @@ async def _one_trial(
     elif review:
         base = before if trial.base is None else trial.base
         evidence.replaced += _would_run(view, {**review, "base": base}, before, number) not in (None, trial.config)
+    evidence.watched += bool(trial.curve and evidence.calls.get("watch") is not None)
     for fraction, loss in trial.curve:
         progress = {"fraction": fraction, "step": 0, "loss": loss, "tokens_per_second": None, "changes": trial.changes}
         if await ask("watch", progress=progress):
@@ -157,6 +219,7 @@ async def _one_trial(
     if trial.metric is not None:
         accepted = await ask("accept", trial=trial_told(view, trial))
         evidence.accepted_otherwise += accepted is not None and accepted != trial.kept
+        evidence.turned_down += accepted is False and trial.kept
 
 
 def _steers(view: View, answer: dict[str, Any] | None, before: int) -> bool:

@@ -105,13 +105,17 @@ class CritiqueAnswer(msgspec.Struct, frozen=True):
 
 
 class SpecifyAnswer(msgspec.Struct, frozen=True):
-    """What the module is to be: its name (snake case), purpose and source in a line each, hooks, behaviour in prose."""
+    """What the module is to be: its name (snake case), purpose and source in a line each, hooks, behaviour in prose.
+
+    `builds_on` names the mechanism of an earlier session that it starts from.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=40)]
     purpose: Annotated[str, Meta(min_length=1, max_length=300)]
     source: Annotated[str, Meta(min_length=1, max_length=300)]
     hooks: Annotated[list[Hook], Meta(min_length=1, max_length=8)]
     behaviour: Annotated[str, Meta(min_length=1, max_length=8000)]
+    builds_on: Name | None = None
 
 
 class _Prediction(msgspec.Struct, frozen=True):

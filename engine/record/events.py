@@ -280,13 +280,16 @@ class MechanismWritten(Event, frozen=True):
 class ArchiveRead(Event, frozen=True):
     """What earlier sessions of the same kind of target left to this one, as it was when this one began.
 
-    The blob holds it as JSON; `mechanisms` and `findings` count its entries, `sessions` are those that they come from.
+    The blob holds it as JSON (engine/record/archive.py); `mechanisms` counts those that came to something, `findings`
+    are its advice on parameters, a sentence each, `sessions` are those that both come from. `sources` names the blobs
+    of the best mechanisms, which stay while this event does.
     """
 
     archive_blob: str
     mechanisms: int
-    findings: int
+    findings: list[str] = []
     sessions: list[str] = []
+    sources: list[str] = []
 
 
 class MechanismValidated(Event, frozen=True):

@@ -6,9 +6,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from engine.record import acts
 from engine.record import events as ev
+from engine.record.schema import VIEW_ONLY_KINDS
 from engine.record.settings import Settings
-from engine.record.view import CYCLE, Mechanism, Research, RunningTrial, View, trial_of
+from engine.record.view import CYCLE, Mechanism, Period, Research, RunningTrial, View, trial_of
 from engine.search.parameters import space_from_json
 from engine.search.trials import History
 
@@ -16,18 +18,33 @@ _Handler = Callable[[View, Any], None]
 _E = TypeVar("_E", bound=ev.Event)
 _handlers: dict[type[ev.Event], _Handler] = {}
 _NOTES_KEPT = 200
+_VIEW_ONLY = {ev.KINDS[kind] for kind in VIEW_ONLY_KINDS}
 
 
 def apply(view: View, seq: int, time: float, event: ev.Event) -> None:
-    """Change the view by one event; kinds that change no state only advance its position."""
-    if view.created and not isinstance(event, ev.EngineStarted) and view.status != "paused":
-        view.active_seconds += max(0.0, time - view.time)
+    """Change the view by one event; kinds that change no state only advance its position.
+
+    Of the kinds in VIEW_ONLY_KINDS any may be left out, if these are folded: the last of each, the last event before an
+    engine starts, and the event at which the view is to stand.
+    """
+    kind = type(event)
+    if kind is ev.EngineStarted:  # the time in which there was none does not count
+        _close_stretch(view, view.time)
+    elif kind not in _VIEW_ONLY:
+        _close_stretch(view, time)
     view.seq, view.time = seq, time
-    if isinstance(event, ev.SessionCreated):
+    if kind is ev.SessionCreated:
         view.created = time
-    handler = _handlers.get(type(event))
+    handler = _handlers.get(kind)
     if handler is not None:
         handler(view, event)
+    if kind not in _VIEW_ONLY:
+        view.active_since = time if view.created and view.status != "paused" else None
+
+
+def _close_stretch(view: View, time: float) -> None:
+    if view.active_since is not None:
+        view.active_before += max(0.0, time - view.active_since)
 
 
 def _on(kind: type[_E]) -> Callable[[Callable[[View, _E], None]], Callable[[View, _E], None]]:
@@ -50,18 +67,22 @@ def _created(view: View, event: ev.SessionCreated) -> None:
 @_on(ev.EngineStarted)
 def _engine_started(view: View, event: ev.EngineStarted) -> None:
     view.engine = event
-    view.activity.clear()
+    view.activity = {}
     view.backed_off.clear()
 
 
 @_on(ev.StateChanged)
 def _state_changed(view: View, event: ev.StateChanged) -> None:
     view.status, view.status_reason, view.status_by = event.status, event.reason, event.by
+    if event.status in ("finished", "failed"):
+        acts.drop_unstarted(view)
 
 
 @_on(ev.PhaseStarted)
 def _phase_started(view: View, event: ev.PhaseStarted) -> None:
     view.phase = event.phase
+    if event.phase == "confirmation":
+        acts.drop_unstarted(view)
 
 
 @_on(ev.BudgetExtended)
@@ -72,7 +93,7 @@ def _extended(view: View, event: ev.BudgetExtended) -> None:
 
 @_on(ev.LevelActivity)
 def _activity(view: View, event: ev.LevelActivity) -> None:
-    view.activity[event.level] = event.activity
+    view.activity = dict(sorted({**view.activity, event.level: event.activity}.items()))
 
 
 @_on(ev.Noted)
@@ -84,6 +105,9 @@ def _noted(view: View, event: ev.Noted) -> None:
 @_on(ev.TrialStarted)
 def _trial_started(view: View, event: ev.TrialStarted) -> None:
     view.running = RunningTrial(event, view.time)
+    if event.role == "search":
+        known = view.mechanisms.values()
+        acts.settle([each for each in known if each.acts and each.acts[-1].trial == event.number], event)
 
 
 @_on(ev.TrainerSpawned)
@@ -110,9 +134,12 @@ def _finished(view: View, event: ev.TrialFinished) -> None:
     view.finished_runs[event.run] = msgspec.structs.replace(event, curve=[], log_tail=event.log_tail[-20:])
     if started is None or event.role not in ("baseline", "search"):
         return
+    improvement = None
     if event.metric is not None:
+        if event.role == "search":
+            improvement = view.history.improvement(event.metric)
         view.history.add_run(started.config, event.metric)
-    view.history.add_trial(trial_of(started, event), event.incumbent)
+    view.history.add_trial(trial_of(started, event, improvement), event.incumbent)
     if event.role == "baseline":
         mean, runs = view.history.standing(started.config)
         status = "keep" if runs else event.status
@@ -172,6 +199,11 @@ def _skipped(view: View, event: ev.LevelSkipped) -> None:
 
 
 # --- level 2 ----------------------------------------------------------------------------------------------------------
+@_on(ev.ArchiveRead)
+def _archive_read(view: View, event: ev.ArchiveRead) -> None:
+    view.archive = event
+
+
 @_on(ev.ResearchStarted)
 def _research_started(view: View, event: ev.ResearchStarted) -> None:
     view.researches[event.research] = Research(event.research, event.trial)
@@ -226,10 +258,13 @@ def _decided(view: View, event: ev.InjectionDecided) -> None:
 @_on(ev.MechanismActivated)
 def _activated(view: View, event: ev.MechanismActivated) -> None:
     mechanism = view.mechanisms[event.hash]
-    mechanism.status, mechanism.activated = "active", event.trial
+    mechanism.status = "active"
+    mechanism.periods.append(Period(event.trial))
     if event.replaces in view.active:
         view.active[view.active.index(event.replaces)] = event.hash
-        view.mechanisms[event.replaces].status = "replaced"
+        elder = view.mechanisms[event.replaces]
+        elder.status = "replaced"
+        _end_period(elder, event.trial)
     elif event.hash not in view.active:
         view.active.append(event.hash)
 
@@ -238,11 +273,21 @@ def _activated(view: View, event: ev.MechanismActivated) -> None:
 def _deactivated(view: View, event: ev.MechanismDeactivated) -> None:
     mechanism = view.mechanisms[event.hash]
     mechanism.status, mechanism.reason = event.status, event.reason
+    begun = max(view.completed, view.running.started.number if view.running else 0)
     if event.hash in view.active:
+        _end_period(mechanism, begun)
         place = view.active.index(event.hash)
         view.active[place : place + 1] = [event.restored] if event.restored else []
     if event.restored:
-        view.mechanisms[event.restored].status = "active"
+        elder = view.mechanisms[event.restored]
+        elder.status = "active"
+        elder.periods.append(Period(begun))
+
+
+def _end_period(mechanism: Mechanism, trial: int) -> None:
+    """It took part up to this trial, or to the one that was being proposed when it went, if it had acted in that."""
+    last = max([trial, *mechanism.trials_touched[-1:]])
+    mechanism.periods[-1] = mechanism.periods[-1]._replace(until=last)
 
 
 @_on(ev.MechanismActed)

@@ -36,6 +36,7 @@ __all__ = ["NotARecord", "Reader", "RecordBroken", "RecordError", "Row", "Sessio
 
 BATCH = 500
 """Events of one read transaction."""
+LARGEST_SEQ = 2**63 - 1
 
 
 class Row(NamedTuple):
@@ -72,6 +73,7 @@ class Reader:
         needs to make a file beside it to read them; where it cannot, that is said, rather than shown without them.
         """
         self.path = located(path)
+        self._by_level: bool | None = None
         check_file(self.path)
         try:
             self._connection = self._open("ro")
@@ -153,26 +155,58 @@ class Reader:
         kinds: Sequence[str] | None = None,
         state_only: bool = False,
         limit: int | None = None,
+        upto: int | None = None,
     ) -> Iterator[Row]:
-        """The session's events numbered above `after`, in order, at most `limit` of them.
+        """The session's events numbered above `after`, to `upto`, in order, at most `limit` of them.
 
         `kinds` keeps only those kinds; `state_only` leaves out what changes no state (progress, activity) at no cost.
         """
-        condition = f" AND {STATE_ONLY}" if state_only else ""
-        if kinds is not None:
-            condition += f" AND kind IN ({', '.join('?' * len(kinds))})"
-        index = "INDEXED BY state_events" if state_only else ""
-        query = f"SELECT seq, time, kind, body FROM events {index} WHERE session = ? AND seq > ?{condition}"
+        query, given = _selection(kinds, state_only)
+        last = LARGEST_SEQ if upto is None else upto
         left = limit
         while left is None or left > 0:
             size = BATCH if left is None else min(BATCH, left)
-            rows = self._rows(f"{query} ORDER BY seq LIMIT ?", session, after, *(kinds or ()), size)
+            rows = self._rows(f"{query} ORDER BY seq LIMIT ?", session, after, last, *given, size)
             for row in rows:
                 yield Row(*row)
             if len(rows) < size:
                 return
             after = rows[-1][0]
             left = None if left is None else left - size
+
+    def newest(
+        self, session: str, upto: int, limit: int = 1, kinds: Sequence[str] | None = None, state_only: bool = False
+    ) -> list[Row]:
+        """The last `limit` events numbered `upto` or less, in order; `kinds` and `state_only` as for `events`."""
+        query, given = _selection(kinds, state_only)
+        rows = self._rows(f"{query} ORDER BY seq DESC LIMIT ?", session, 0, upto, *given, limit)
+        return [Row(*row) for row in reversed(rows)]
+
+    def newest_progress(self, session: str, run: str, after: int, upto: int) -> list[Row]:
+        """The last progress of a run, if there is one, among the events above `after`, to `upto`."""
+        query, given = _selection(["trial_progress"])
+        by_run = f"{query} AND json_extract(body, '$.run') = ? ORDER BY seq DESC LIMIT 1"
+        return [Row(*row) for row in self._rows(by_run, session, after, upto, *given, run)]
+
+    def newest_activity(self, session: str, level: str, after: int, upto: int) -> list[Row]:
+        """The last activity of a level, if there is one, among the events above `after`, to `upto`.
+
+        A record of an elder version lacks the index for this until an engine writes it: there all events are looked at.
+        """
+        if self._by_level is None:
+            query = "SELECT count(*) FROM sqlite_master WHERE name = 'activity_by_level'"
+            self._by_level = bool(self._rows(query)[0][0])
+        index = "INDEXED BY activity_by_level" if self._by_level else ""
+        query = (
+            f"SELECT seq, time, kind, body FROM events {index} WHERE session = ? AND kind = 'level_activity'"
+            " AND json_extract(body, '$.level') = ? AND seq > ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
+        )
+        return [Row(*row) for row in self._rows(query, session, level, after, upto)]
+
+    def times(self, session: str, after: int, limit: int) -> list[float]:
+        """The Unix times of the events numbered above `after`, in order, at most `limit` of them."""
+        query = "SELECT time FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return [time for (time,) in self._rows(query, session, after, limit)]
 
     def last_seq(self, session: str) -> int:
         """The number of the session's last event; 0 if it has none."""
@@ -203,6 +237,11 @@ class Reader:
         if blob_hash(data) != hash:
             raise RecordBroken(f"the record {self.path} is damaged: content {hash[:12]} is not what was stored")
         return data
+
+    def blob_size(self, hash: str) -> int | None:
+        """The bytes of the content that has this hash; None where the record holds none."""
+        rows = self._rows("SELECT size FROM blobs WHERE hash = ?", hash)
+        return rows[0][0] if rows else None
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         """Make the empty database `target` a copy of the record as it is at this moment.
@@ -249,6 +288,16 @@ class Reader:
             return self._connection.execute(query, values).fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise translate(error, self.path) from error
+
+
+def _selection(kinds: Sequence[str] | None = None, state_only: bool = False) -> tuple[str, Sequence[str]]:
+    """The query for a session's events above one number, to another, and what it is given beside these three."""
+    condition = f" AND {STATE_ONLY}" if state_only else ""
+    if kinds is not None:
+        condition += f" AND kind IN ({', '.join('?' * len(kinds))})"
+    index = "INDEXED BY state_events" if state_only else ""
+    query = f"SELECT seq, time, kind, body FROM events {index} WHERE session = ? AND seq > ? AND seq <= ?{condition}"
+    return query, kinds or ()
 
 
 def _listed(names: list[str], most: int = 5) -> str:

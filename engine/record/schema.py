@@ -64,6 +64,10 @@ MIGRATIONS = (
         WHERE kind = 'trial_started';
     CREATE TABLE blobs (hash TEXT PRIMARY KEY, size INTEGER NOT NULL, data BLOB NOT NULL);
     """,
+    """
+    CREATE INDEX activity_by_level ON events (session, json_extract(body, '$.level'), seq)
+        WHERE kind = 'level_activity';
+    """,
 )
 
 

@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Wait at each boundary for the outer levels' decisions (ablations)."""
     unsafe: bool = False
     """Let untrusted generated code run unattended below sandbox level B."""
+    rehearsal: bool = True
+    """Run searches with and without a new mechanism on a surrogate, as evidence of what it would bring."""
     seed: int = 0
     seconds: float | None = None
     """Training budget of a trial, in place of the profile's."""

@@ -4,9 +4,10 @@ The engine resumes from it, the commands print it, the application draws it: one
 order; nothing else changes a view. How each kind of event changes it stands in engine/record/folding.py.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.record import events as ev
 from engine.record.settings import Settings
@@ -27,11 +28,19 @@ class RunningTrial:
     progress: ev.TrialProgress | None = None
 
 
+class Period(NamedTuple):
+    """A stretch in which a mechanism took part: in the trials after `after`, to `until` (None: to this day)."""
+
+    after: int
+    until: int | None = None
+
+
 @dataclass
 class Mechanism:
     """A module that was written in this session: what it says of itself, its evidence, its state, what it did.
 
     `status`: written, refused, waiting, approved, vetoed, active, retired, reverted, replaced. `called` counts by hook.
+    `periods` are those in which it was active, in order: one that was replaced comes back when its heir is reverted.
     """
 
     hash: str
@@ -48,15 +57,30 @@ class Mechanism:
     problems: list[str] = field(default_factory=list)
     evidence: dict[str, Any] = field(default_factory=dict)
     decision: ev.InjectionDecided | None = None
-    activated: int | None = None
+    periods: list[Period] = field(default_factory=list)
     called: dict[str, int] = field(default_factory=dict)
     acts: list[ev.MechanismActed] = field(default_factory=list)
     failures: list[ev.MechanismFailed] = field(default_factory=list)
 
     @property
+    def activated(self) -> int | None:
+        """The trial after which it was activated, the last time if there were several; None if it never was."""
+        return self.periods[-1].after if self.periods else None
+
+    def took_part(self, trial: int) -> bool:
+        """Whether it was active for this trial."""
+        return any(after < trial and (until is None or trial <= until) for after, until in self.periods)
+
+    @property
     def acted(self) -> int:
         """How many decisions came out differently because of it."""
         return len(self.acts)
+
+    @property
+    def by_hook(self) -> dict[str, tuple[int, int]]:
+        """By hook, how often it was called, counted with the outcome of each trial, and how often it acted."""
+        acted = Counter(act.hook for act in self.acts)
+        return {hook: (self.called.get(hook, 0), acted[hook]) for hook in dict.fromkeys([*self.called, *acted])}
 
     @property
     def trials_touched(self) -> list[int]:
@@ -83,8 +107,11 @@ class View:
     seq: int = 0
     created: float = 0.0
     time: float = 0.0
-    active_seconds: float = 0.0
-    """Seconds in which an engine was up and the session was not paused."""
+    active_before: float = 0.0
+    """Active seconds before the stretch that goes on."""
+    active_since: float | None = None
+    """When that stretch began, None while the session is paused. It ends and begins anew at each event that is folded
+    for its state, so the sum is the same whichever of the others were folded."""
     settings: Settings = field(default_factory=lambda: Settings(target="", profile=""))
     target: dict[str, Any] = field(default_factory=dict)
     space: Space = field(default_factory=lambda: Space({}))
@@ -114,6 +141,8 @@ class View:
     strategy_due_after: int = 0
     """The completed trials at Level 1.5's last turn, taken or skipped."""
 
+    archive: ev.ArchiveRead | None = None
+    """What earlier sessions left to this one; None where nothing was taken over."""
     researches: dict[int, Research] = field(default_factory=dict)
     research_due_after: int = 0
     """The completed trials at Level 2's last turn, finished or skipped."""
@@ -134,6 +163,11 @@ class View:
     """By level: the last failure of its model, until the model answers again."""
     activity: dict[str, str] = field(default_factory=dict)
     notes: list[ev.Noted] = field(default_factory=list)
+
+    @property
+    def active_seconds(self) -> float:
+        """Seconds in which an engine was up and the session was not paused."""
+        return self.active_before + (0.0 if self.active_since is None else max(0.0, self.time - self.active_since))
 
     @property
     def frozen(self) -> set[str]:
@@ -173,7 +207,7 @@ class View:
         return max(0, self.settings.trials - self.completed)
 
 
-def trial_of(started: ev.TrialStarted, event: ev.TrialFinished) -> Trial:
+def trial_of(started: ev.TrialStarted, event: ev.TrialFinished, improvement: float | None = None) -> Trial:
     """A completed trial as the history holds it, from the events of its run."""
     return Trial(
         number=started.number,
@@ -185,6 +219,7 @@ def trial_of(started: ev.TrialStarted, event: ev.TrialFinished) -> Trial:
         metric=event.metric,
         verdict=event.verdict,
         difference=event.difference,
+        improvement=improvement,
         beyond_noise=event.beyond_noise,
         hypothesis=started.hypothesis,
         proposed_by=started.proposed_by,
@@ -198,7 +233,7 @@ def trial_of(started: ev.TrialStarted, event: ev.TrialFinished) -> Trial:
         steps=event.steps,
         tokens_per_second=event.tokens_per_second,
         peak_memory_mb=event.peak_memory_mb,
-        curve=tuple((fraction, loss) for fraction, loss in event.curve),
+        curve=tuple(event.curve),
         commit=started.commit,
     )
 

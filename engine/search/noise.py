@@ -7,6 +7,7 @@ regularised incomplete beta function by its continued fraction (Press et al., Nu
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 CONFIDENCE = 0.95
 
@@ -64,6 +65,7 @@ def _spread(group: Sequence[float]) -> float:
         return math.inf
 
 
+@lru_cache(maxsize=256)
 def t_quantile(probability: float, freedom: float) -> float:
     """The quantile of Student's t, 0.5 <= probability < 1, freedom > 0, by bisection of its distribution function."""
     low, high = 0.0, 1.0

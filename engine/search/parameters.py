@@ -19,6 +19,7 @@ Config = dict[str, Value]
 Kind = Literal["int", "float", "choice", "tuple"]
 LARGEST_INTEGER = 2**62
 _Number = TypeVar("_Number", int, float)
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Space:
 
 def config_key(config: Mapping[str, Value]) -> str:
     """A canonical text of a configuration: equal for equal configurations, for use as a key."""
-    return json.dumps(config, sort_keys=True, separators=(",", ":"))
+    return _canonical.encode(config)
 
 
 def space_to_json(space: Space) -> dict[str, Any]:

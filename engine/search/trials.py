@@ -35,6 +35,9 @@ class Trial:
     verdict: str | None = None
     difference: float | None = None
     """The metric minus its base's standing at that moment, in the metric's unit."""
+    improvement: float | None = None
+    """By how much it bettered the incumbent's standing at that moment, in the metric's unit: > 0 is better, whatever
+    the direction. None without a metric, and for the baseline."""
     beyond_noise: bool = False
     hypothesis: str = ""
     proposed_by: str = "engine"
@@ -130,6 +133,12 @@ class History:
     def incumbent_config(self) -> Config:
         """The configuration that the next proposal changes. Raises KeyError before the baseline ran."""
         return self.trials[self.incumbent].config
+
+    def improvement(self, metric: float) -> float | None:
+        """By how much a new metric, not yet counted, betters the incumbent's standing; > 0 is better."""
+        incumbent = self.trials.get(self.incumbent)
+        value = self.standing(incumbent.config)[0] if incumbent else None
+        return None if value is None else self.loss(value) - self.loss(metric)
 
     def judge(self, metric: float, base: int, replicate: int | None = None) -> Judgement:
         """Hold a new valid metric against its base and the incumbent, before it is counted.

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from engine.record.events import MechanismActivated
 from engine.record.journal import Journal
+from engine.record.view import Mechanism
 
 
 class Membership(Protocol):
@@ -32,6 +33,8 @@ class SessionBoundary:
         self.stopped_by_person = False
         self.waits_for: Callable[[], bool] = lambda: False
         """Whether an outer level has yet to decide; asked only in lockstep."""
+        self.held = False
+        """Whether the search waits here: in lockstep the outer levels begin then, once a trial is concluded."""
         self._limits = limits
         self._began = time.monotonic() - journal.view.active_seconds
 
@@ -45,7 +48,11 @@ class SessionBoundary:
             view = self.journal.view
             if view.status != "paused" and not (view.settings.lockstep and self.waits_for()):
                 break
+            if not self.held:
+                self.held = True
+                self.journal.wake()
             await self.journal.changed()
+        self.held = False
         await self.inject()
         return True
 
@@ -67,13 +74,21 @@ class SessionBoundary:
         view = self.journal.view
         for mechanism in list(view.mechanisms.values()):
             if mechanism.status == "approved":
-                replaces = mechanism.replaces if mechanism.replaces in view.active else None
+                replaces = self._elder(mechanism)
                 await self.journal.record(
                     MechanismActivated(
                         hash=mechanism.hash, name=mechanism.name, trial=view.completed, replaces=replaces
                     )
                 )
         await self.chain.sync()
+
+    def _elder(self, mechanism: Mechanism) -> str | None:
+        """What a mechanism replaces: what it says, or else its namesake, as trials and refusals go by the name."""
+        active = self.journal.view.active
+        if mechanism.replaces in active:
+            return mechanism.replaces
+        known = self.journal.view.mechanisms
+        return next((digest for digest in active if known[digest].name == mechanism.name), None)
 
     def end(self, reason: str, by_person: bool = False) -> None:
         """No further trial starts. The first reason holds, but a person's stop goes before every other."""

@@ -4,35 +4,29 @@ Every command but `ping` becomes an event, so that a replay shows who decided wh
 paused session is applied and changes nothing.
 """
 
-import asyncio
 import json
-import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
 from engine.control import Answer, Command
+from engine.levels.course import Course
 from engine.mechanism.members import deactivated
 from engine.record.events import (
     CommandApplied,
     CommandRefused,
     GuidanceGiven,
-    MechanismWritten,
-    Noted,
+    InjectionDecided,
+    InjectionWaiting,
     ParameterFrozen,
     ParameterUnfrozen,
     StateChanged,
 )
 from engine.record.journal import Journal
-from engine.record.store import blob_hash
 from engine.record.view import Mechanism
 from engine.session.boundary import SessionBoundary
+from engine.session.editing import Editing, NotTaken
 from engine.session.workshop import Workshop
 from engine.training.runs import Runs
-
-log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
@@ -42,12 +36,21 @@ class Refused(Exception):
 class Commands:
     """Applies commands to one session."""
 
-    def __init__(self, journal: Journal, boundary: SessionBoundary, runs: Runs, workshop: Workshop) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        boundary: SessionBoundary,
+        runs: Runs,
+        workshop: Workshop,
+        course: Course,
+        editing: Editing,
+    ) -> None:
         self.journal = journal
         self.boundary = boundary
         self.runs = runs
         self.workshop = workshop
-        self._validating: set[asyncio.Task[None]] = set()
+        self.course = course
+        self.editing = editing
         self._known: dict[str, Callable[..., Awaitable[str]]] = {
             "pause": self.pause,
             "resume": self.resume,
@@ -159,28 +162,55 @@ class Commands:
     # --- mechanisms ---------------------------------------------------------------------------------------------------
     async def approve(self, hash: str = "") -> str:
         """Let the waiting module in; `hash`, when given, must be the one of its source."""
-        waiting = self._waiting(hash)
-        await self.workshop.decide(waiting.hash, waiting.name, "approved", "person", "a person approved it")
-        return f"{waiting.name} ({waiting.hash[:12]}) is active from the next boundary on"
-
-    async def veto(self, hash: str = "", reason: str = "a person vetoed it") -> str:
-        """Turn the waiting module away."""
-        waiting = self._waiting(hash)
-        await self.workshop.decide(waiting.hash, waiting.name, "vetoed", "person", reason)
-        return f"{waiting.name} ({waiting.hash[:12]}) is turned away"
-
-    def _waiting(self, digest: str) -> Any:
         waiting = self.journal.view.waiting
         if waiting is None:
             raise Refused("no mechanism waits for a decision")
-        if not waiting.hash.startswith(digest):
-            raise Refused(f"what waits is {waiting.name} with hash {waiting.hash[:12]}, not {digest[:12]}")
-        return waiting
+        await self._decide(waiting, hash, "approved", "a person approved it")
+        return f"{waiting.name} ({waiting.hash[:12]}) is active from the next boundary on"
+
+    async def veto(self, hash: str = "", reason: str = "") -> str:
+        """Turn the waiting module away; where none waits, call the research off that is under way."""
+        waiting = self.journal.view.waiting
+        if waiting is None:
+            return await self._call_off(hash, reason or "a person called it off")
+        reason = reason or "a person vetoed it"
+        path = self.journal.view.mechanisms[waiting.hash].path
+        _check_hash("waits", waiting, hash)
+        dropped = await self.editing.drop(path, reason)
+        await self._decide(waiting, hash, "vetoed", reason)
+        also = ", and the change to its file with it" if dropped else ""
+        return f"{waiting.name} ({waiting.hash[:12]}) is turned away{also}"
+
+    async def _decide(self, waiting: InjectionWaiting, digest: str, decision: Any, reason: str) -> None:
+        _check_hash("waits", waiting, digest)
+        event = InjectionDecided(hash=waiting.hash, name=waiting.name, decision=decision, by="person", reason=reason)
+        if not await self.workshop.settle(event):
+            known = self.journal.view.mechanisms[waiting.hash]
+            raise Refused(f"{waiting.name} does not wait any more, it is {known.status}: {known.reason}")
+
+    async def _call_off(self, digest: str, reason: str) -> str:
+        research = self.course.under_way()
+        if research is None:
+            raise Refused("no mechanism waits for a decision, and no research is under way")
+        number, written = research.number, self.course.written(research.number)
+        if digest and written is None:
+            raise Refused(f"research {number} has written nothing yet: veto it without a hash")
+        if written is not None:
+            _check_hash(f"research {number} has written", written, digest)
+            await self.editing.drop(written.path, reason)
+        doing = self.journal.view.activity.get("2") or "it was about to go on"
+        ended = await self.course.call_off(research, reason)
+        if ended.outcome != "vetoed":
+            raise Refused(f"research {number} had just ended ({ended.outcome}): {ended.reason}")
+        written = self.course.written(number)
+        away = f"{written.name} ({written.hash[:12]}) is turned away with it" if written else "nothing was written yet"
+        return f"research {number} is called off ({doing}); {away}"
 
     async def revert(self, name: str) -> str:
         """Take an active mechanism out; the elder that it replaced comes back."""
         mechanism = self._active(name)
         view = self.journal.view
+        await self.editing.drop(mechanism.path, "a person reverted what it changes")
         event = deactivated(view, mechanism.hash, view.completed, "reverted", "person", "a person reverted it")
         await self.journal.record(event)
         elder = view.mechanisms[event.restored].name if event.restored else None
@@ -198,62 +228,20 @@ class Commands:
     async def edit(self, name: str) -> str:
         """Take a person's change to an active or waiting module's file: validate it, and let it in in its place."""
         view = self.journal.view
-        known = [view.mechanisms[view.waiting.hash]] if view.waiting else []
-        known += [view.mechanisms[digest] for digest in view.active]
-        elder = next((k for k in known if k.name == name or (len(name) >= 6 and k.hash.startswith(name))), None)
-        if elder is None:
-            raise Refused(f"no mechanism called {name} is active or waits")
+        # A change may have been noticed and let in before it was asked for: its elder's hash still names the file.
+        known = [k for k in view.mechanisms.values() if k.name == name or (len(name) >= 6 and k.hash.startswith(name))]
+        standing = self.editing.standing()
+        found = [k for k in known if k.path in standing]
+        if not found:
+            others = ", ".join(sorted({k.name for k in standing.values()})) or "none"
+            what = f"{known[-1].name} is {known[-1].status}" if known else f"there is no mechanism {name}"
+            raise Refused(f"{what}: only what is active or waits can be edited; there are: {others}")
         try:
-            source = await asyncio.to_thread(Path(elder.path).read_text, encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise Refused(f"{elder.path} cannot be read: {error}") from None
-        if blob_hash(source.encode()) == elder.hash:
-            return f"{elder.path} is unchanged"
-        # Validation waits for the machine where trainings use it too: the person is not kept waiting with it.
-        task = asyncio.create_task(self._validated(elder, source))
-        self._validating.add(task)
-        task.add_done_callback(self._validating.discard)
-        return f"{elder.path} is validated now; what comes of it is in the record"
+            return await self.editing.take(found[-1].path)
+        except NotTaken as error:
+            raise Refused(str(error)) from None
 
-    async def _validated(self, elder: Mechanism, source: str) -> None:
-        """`_replace`, whose failure is said rather than lost."""
-        try:
-            await self._replace(elder, source)
-        except Exception as error:
-            log.exception("%s could not be validated", elder.path)
-            text = f"{elder.path}, as a person edited it, could not be validated: {error}"
-            await self.journal.record(Noted(severity="error", text=text))
 
-    async def _replace(self, elder: Mechanism, source: str) -> None:
-        """Validate a person's version of a module, and let it in in the elder's place."""
-        view = self.journal.view
-        digest = blob_hash(source.encode())
-        written = MechanismWritten(
-            hash=digest,
-            name=elder.name,
-            purpose=elder.purpose,
-            source=elder.source,
-            written_by="person",
-            path=elder.path,
-            research=elder.research,
-            replaces=elder.hash if elder.hash in view.active else elder.replaces,
-            derived_from=elder.hash,
-        )
-        await self.journal.record(written, blobs=[source.encode()])
-        problems = await self.workshop.test(written, source)
-        if problems:
-            text = f"{elder.path}, as a person edited it, was refused: {problems[0]}"
-            await self.journal.record(Noted(severity="warning", text=text))
-            return
-        if view.mechanisms[elder.hash].status in ("active", "approved") and written.replaces != elder.hash:
-            # The elder was let in while the change was validated: the change takes its place.
-            await self.journal.record(replace(written, replaces=elder.hash))
-        if view.waiting is not None and view.waiting.hash == elder.hash:
-            await self.workshop.decide(elder.hash, elder.name, "refused", "person", "a person edited it")
-        await self.workshop.decide(digest, elder.name, "approved", "person", "a person wrote it")
-
-    async def close(self) -> None:
-        """End what is still being validated."""
-        for task in self._validating:
-            task.cancel()
-        await asyncio.gather(*self._validating, return_exceptions=True)
+def _check_hash(does: str, module: InjectionWaiting | Mechanism, digest: str) -> None:
+    if not module.hash.startswith(digest):
+        raise Refused(f"what {does} is {module.name} with hash {module.hash[:12]}, not {digest[:12]}")

@@ -32,8 +32,10 @@ from engine.record.recovery import rolling_backup
 from engine.record.store import RecordError
 from engine.record.view import CYCLE
 from engine.session.boundary import SessionBoundary
+from engine.session.editing import Editing
 from engine.session.measuring import Measuring, SessionFailed
 from engine.session.notify import Notifier
+from engine.session.watching import Watching
 from engine.session.workshop import Workshop
 from engine.training.room import NoRoom
 from engine.training.runs import Runs
@@ -68,6 +70,7 @@ class Session:
         self.measuring = Measuring(journal, runs, boundary)
         self.strategist = Strategist(journal, asker)
         self.researcher = Researcher(journal, asker, workshop)
+        self.editing = Editing(journal, workshop, self.researcher.course)
         runs.room.leaving = lambda: boundary.ending is not None
         boundary.waits_for = lambda: self.strategy_due() or self.research_due()
 
@@ -116,7 +119,8 @@ class Session:
     async def _levels(self) -> None:
         view = self.journal.view
         async with asyncio.TaskGroup() as group:
-            others = [group.create_task(self._keep_record())]
+            watching = Watching(self.journal, self.workshop.folder, self.editing)
+            others = [group.create_task(self._keep_record()), group.create_task(watching.run())]
             if "1.5" in view.settings.levels:
                 others.append(group.create_task(self._outer("1.5", self.strategy_due, self._decide_strategy)))
             if "2" in view.settings.levels:
@@ -159,7 +163,7 @@ class Session:
     async def _outer(self, level: Level, due: Callable[[], bool], work: Callable[[], Awaitable[object]]) -> None:
         """An outer level: whenever its turn has come, its work; a failure skips the turn."""
         while True:
-            while not due():
+            while not (due() and (self.boundary.held or not self.journal.view.settings.lockstep)):
                 await self.journal.changed()
             trial = self.journal.view.completed
             try:

@@ -6,10 +6,13 @@ what changed in the target's directory since then does not touch it. Errors befo
 then on they are recorded.
 """
 
+import asyncio
 import ctypes
+import hashlib
 import logging
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -23,11 +26,12 @@ from engine.control import ControlServer, socket_path
 from engine.errors import InputError
 from engine.levels.inner import InnerLoop
 from engine.mechanism.chain import Chain
-from engine.mechanism.client import MechanismError
+from engine.mechanism.failures import MechanismError
 from engine.mechanism.sandbox import probe_sandbox
 from engine.model.asking import Asker, Budget
 from engine.model.client import Model, model_from_settings
 from engine.model.recorded import recorded_calls
+from engine.record.archive import take_over
 from engine.record.events import (
     BudgetExtended,
     EngineStarted,
@@ -137,18 +141,19 @@ class Startup:
             shutil.rmtree(place)  # of a creation that was cut short before its first event
         workspace = await Workspace.create(place, target)
         fixed = workspace.hashes()
-        await journal.record(
-            SessionCreated(
-                session=self.name,
-                version=_version(),
-                settings=msgspec.to_builtins(settings),
-                target={**describe(target), "fixed_sha256": fixed},
-                space=space_to_json(target.space),
-                model=model.name,
-                stand_in=model.stand_in,
-            ),
-            EngineStarted(pid=os.getpid(), boot_id=boot_id(), sandbox=await self._sandbox()),
+        created = SessionCreated(
+            session=self.name,
+            version=_version(),
+            settings=msgspec.to_builtins(settings),
+            target={**describe(target), "fixed_sha256": fixed, "searched_sha256": _searched_hash(target)},
+            space=space_to_json(target.space),
+            model=model.name,
+            stand_in=model.stand_in,
         )
+        archive, blobs, trouble = await asyncio.to_thread(take_over, self.db, fold([(1, time.time(), created)]))
+        self.notes += trouble
+        engine = EngineStarted(pid=os.getpid(), boot_id=boot_id(), sandbox=await self._sandbox())
+        await journal.record(created, engine, *archive, blobs=blobs)
         return target, workspace, model, fixed
 
     # --- a session taken up again -------------------------------------------------------------------------------------
@@ -161,6 +166,7 @@ class Startup:
             raise InputError(f"{repaired}the record holds no session {self.name}: `bilevel sessions` lists them")
         description = dict(view.target)
         fixed = description.pop("fixed_sha256")
+        description.pop("searched_sha256", None)
         target = target_from_description(description)
         workspace = await Workspace.open(self.places.folder / "workspace", target)
         model = self._model(view.settings)
@@ -281,8 +287,8 @@ class Startup:
             workshop.machine = boundary.machine
         inner = InnerLoop(journal, asker, runs, chain, boundary)
         session = Session(journal, asker, runs, inner, boundary, workshop, notifier)
-        commands = Commands(journal, boundary, runs, workshop)
-        self.stack.push_async_callback(commands.close)
+        commands = Commands(journal, boundary, runs, workshop, session.researcher.course, session.editing)
+        self.stack.push_async_callback(session.editing.close)
         server = ControlServer(socket, commands.handle)
         await server.start()
         self.stack.push_async_callback(server.close)
@@ -294,6 +300,11 @@ def keep_secrets() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         log.warning("the engine's memory could not be closed to other processes of this user")
+
+
+def _searched_hash(target: Target) -> str:
+    """The SHA-256 of the searched script as it lies in the target's directory, before anything was written into it."""
+    return hashlib.sha256((target.root / target.searched).read_bytes()).hexdigest()
 
 
 def _version() -> str:

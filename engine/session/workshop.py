@@ -6,23 +6,25 @@ deadline, in the second it waits for a person. The search goes on meanwhile.
 """
 
 import asyncio
+import stat
 import time
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from engine.mechanism.client import MechanismHost
+from engine.mechanism.client import TIME_LIMIT, MechanismHost
 from engine.mechanism.contract import INTERFACE
 from engine.mechanism.members import deactivated
+from engine.mechanism.source_check import PACKAGES
 from engine.mechanism.trust import equals_shipped, may_run_unattended, shipped_sources
 from engine.mechanism.validation import validate
-from engine.record.events import InjectionDecided, InjectionWaiting, MechanismValidated, MechanismWritten
+from engine.record.events import Event, InjectionDecided, InjectionWaiting, MechanismValidated, MechanismWritten
 from engine.record.journal import Journal
 from engine.record.view import Mechanism
+from engine.rehearsal.asking import Request, rehearse
 from engine.search.parameters import space_to_json
 from engine.session.notify import Notifier
-
-PACKAGES = "no scikit-learn, scipy, pandas or torch"
 
 
 class Workshop:
@@ -37,19 +39,25 @@ class Workshop:
         self.examples = shipped_sources()
         self.machine: asyncio.Lock | None = None
         """Held while a trial trains; set where trainings and rehearsals share the processor."""
+        self.time_limit = TIME_LIMIT
+        """Seconds that a call of a mechanism may take."""
         self._notifier = notifier
+        self._deciding = asyncio.Lock()
 
     # --- files and hosts ----------------------------------------------------------------------------------------------
     def save(self, name: str, source: str) -> str:
         """Write a module beside the session's others, under a name not taken by another source; its path."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        body = source.encode()
         for number in range(1, 1000):
             path = self.folder / (f"{name}.py" if number == 1 else f"{name}_{number}.py")
-            if not path.exists():
-                path.write_text(source, encoding="utf-8")
+            try:
+                with path.open("xb") as file:
+                    file.write(body)
                 return str(path)
-            if path.read_text(encoding="utf-8", errors="replace") == source:
-                return str(path)
+            except FileExistsError:
+                if _holds(path, body):
+                    return str(path)
         raise RuntimeError(f"a thousand modules named {name} lie in {self.folder}")
 
     def host_of(self, source: str, require: str | None = None) -> MechanismHost:
@@ -61,6 +69,7 @@ class Workshop:
             space=space_to_json(view.space),
             direction=view.history.direction,
             folder=self.hosts,
+            time_limit=self.time_limit,
             require=require,
         )
 
@@ -89,11 +98,18 @@ class Workshop:
             between_trials: AbstractAsyncContextManager[None] = self.machine or nullcontext()
             async with between_trials:
                 problems, found = await validate(written.name, source, view, self.host_of)
-            evidence = found.told()
+                evidence = found.told()
+                if not problems and view.settings.rehearsal:
+                    evidence["expected"] = await self._expected(written.hash, found.sandbox)
         await self.journal.record(
             MechanismValidated(hash=written.hash, name=written.name, problems=problems, evidence=evidence)
         )
         return problems
+
+    async def _expected(self, digest: str, sandbox: str) -> dict[str, Any]:
+        """What the mechanism would bring, by searches on a surrogate of what is recorded up to now."""
+        view, record = self.journal.view, self.journal.store.path
+        return await rehearse(Request(str(record), view.session, view.seq, digest, str(self.hosts), sandbox))
 
     async def let_in(self, written: MechanismWritten, source: str) -> str:
         """Ask for admission as the session's approval says, and wait: "approved", "vetoed" or "refused"."""
@@ -101,7 +117,10 @@ class Workshop:
         level = view.mechanisms[written.hash].evidence.get("sandbox", "C")
         trusted, reason = may_run_unattended(source, level, self.examples, view.settings.unsafe)
         if view.settings.approval == "auto" and trusted:
-            await self.decide(written.hash, written.name, "approved", "auto", reason)
+            approved = InjectionDecided(
+                hash=written.hash, name=written.name, decision="approved", by="auto", reason=reason
+            )
+            await self.journal.record(approved)
             return "approved"
         deadline = time.time() + view.settings.grace if view.settings.approval == "grace" else None
         await self.journal.record(
@@ -136,28 +155,46 @@ class Workshop:
                 except TimeoutError:
                     continue
         except asyncio.CancelledError:
-            if self.journal.view.waiting is not None:
-                await self.decide(waiting.hash, waiting.name, "refused", "engine", "the session ended first")
+            ended = "the session ended first"
+            await self.settle(
+                InjectionDecided(hash=waiting.hash, name=waiting.name, decision="refused", by="engine", reason=ended)
+            )
             raise
         # Not its status: by now it may be active already.
         decision = self.journal.view.mechanisms[waiting.hash].decision
         return decision.decision if decision is not None else "refused"
 
     async def _by_the_clock(self, waiting: InjectionWaiting) -> None:
-        if waiting.trusted:
-            await self.decide(waiting.hash, waiting.name, "approved", "clock", "nobody objected in time")
-        else:
-            await self.decide(
-                waiting.hash, waiting.name, "refused", "clock", f"nobody decided in time. {waiting.reason}"
+        trusted = waiting.trusted
+        await self.settle(
+            InjectionDecided(
+                hash=waiting.hash,
+                name=waiting.name,
+                decision="approved" if trusted else "refused",
+                by="clock",
+                reason="nobody objected in time" if trusted else f"nobody decided in time. {waiting.reason}",
             )
-
-    async def decide(self, digest: str, name: str, decision: str, by: str, reason: str = "") -> None:
-        """Record who let a module in or turned it away."""
-        await self.journal.record(
-            InjectionDecided(hash=digest, name=name, decision=decision, by=by, reason=reason)  # type: ignore[arg-type]
         )
+
+    async def settle(self, decision: InjectionDecided, *also: Event) -> bool:
+        """Record the decision on what waits, and `also` with it; False, and nothing, where somebody was quicker."""
+        return await asyncio.shield(self._settle(decision, also))
+
+    async def _settle(self, decision: InjectionDecided, also: Sequence[Event]) -> bool:
+        async with self._deciding:
+            waiting = self.journal.view.waiting
+            if waiting is None or waiting.hash != decision.hash:
+                return False
+            await self.journal.record(decision, *also)
+            return True
 
     async def retire(self, mechanism: Mechanism, reason: str, by: str = "model") -> None:
         """Take an active mechanism out; its host ends at the next boundary."""
         view = self.journal.view
         await self.journal.record(deactivated(view, mechanism.hash, view.completed, "retired", by, reason))
+
+
+def _holds(path: Path, body: bytes) -> bool:
+    """Whether this is an ordinary file with exactly this content; nothing else is opened, as a pipe would never end."""
+    found = path.lstat()
+    return stat.S_ISREG(found.st_mode) and found.st_size == len(body) and path.read_bytes() == body

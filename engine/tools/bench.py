@@ -1,4 +1,4 @@
-"""`bilevel bench`: what the engine costs while a trial trains, and between two trials.
+"""`bilevel bench`: what the engine costs while a trial trains and between two trials, and what mechanisms cost.
 
 A session runs in a temporary directory with the offline stand-in, over the baseline's real script and parameters, but
 with a trainer that computes nothing and prints progress like the real one: what is measured is the engine. The figures
@@ -11,7 +11,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from engine.record.events import TrialFinished
 from engine.record.reader import Reader
 from engine.record.settings import Settings
 from engine.record.view import View, fold
+from engine.tools.bench_figure import Figure, Say
+from engine.tools.bench_mechanism import mechanism_figures
 from engine.tools.launch import start_engine
 
 TRAINER = """\
@@ -41,32 +42,18 @@ print(f"ended:            {time.time():.6f}")
 """
 WATCHED_SECONDS = 8.0
 TRIALS = 12
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measurement: `goal` is what the project asks of it, in the same unit (lower is better)."""
-
-    name: str
-    value: float
-    unit: str
-    goal: float
-
-    def line(self) -> str:
-        """The figure as a line of text."""
-        mark = "within" if self.value <= self.goal else "ABOVE"
-        return f"{self.name:<58} {self.value:>9.2f} {self.unit:<9} {mark} {self.goal:g}"
 
 
 def run_bench(say: Say = print) -> list[Figure]:
     """All figures; `say` is told what is being measured, as it takes about half a minute."""
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="bilevel-bench-") as folder:
-        say(f"1 of 2: the engine while a trial trains ({WATCHED_SECONDS:.0f} s)")
+        say(f"1 of 3: the engine while a trial trains ({WATCHED_SECONDS:.0f} s)")
         figures += _while_training(Path(folder) / "cost")
-        say(f"2 of 2: from the end of a trial to the next process ({TRIALS} trials)")
+        say(f"2 of 3: from the end of a trial to the next process ({TRIALS} trials)")
         figures += _between_trials(Path(folder) / "gap")
+        say("3 of 3: mechanisms and their hosts")
+        figures += mechanism_figures(Path(folder) / "hosts")
     for figure in figures:
         say(figure.line())
     return figures

@@ -4,13 +4,12 @@ import json
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import BilevelError, InputError
 from engine.record.view import View
 from tui.output import json_text
 from tui.subcommand import (
-    Engine,
     Subcommand,
     chosen_view,
     database,
@@ -20,6 +19,9 @@ from tui.subcommand import (
     session_argument,
     view_of,
 )
+
+if TYPE_CHECKING:
+    from tui.engine_watch import Engine
 
 
 def _print_json(value: object) -> None:
@@ -44,6 +46,10 @@ def status(args: Namespace) -> int:
         return 0
     for line in _status_lines(view, told):
         print(line)
+    if view.waiting is not None:
+        from tui.deciding import decision_lines
+
+        print("\n".join(["", *decision_lines(view, view.waiting, args.db)]))
     return 0
 
 
@@ -65,7 +71,7 @@ def _status_without_record(args: Namespace, error: BilevelError) -> int:
     return 1
 
 
-def _engine_told(engine: Engine | None) -> dict[str, Any]:
+def _engine_told(engine: "Engine | None") -> dict[str, Any]:
     """`alive`: it answers. `engine`: how it is, also where it does not."""
     word = None if engine is None else "answers" if engine.answers else "silent"
     return {"alive": word == "answers", "engine": word, "pid": engine.pid if engine else None}
@@ -97,8 +103,7 @@ def _status(args: Namespace, view: View) -> dict[str, Any]:
 
 
 def _status_lines(view: View, told: dict[str, Any]) -> list[str]:
-    from engine.record.summary import model_line, number
-    from tui.plain import clean
+    from engine.record.wording import clean, model_line, number
 
     ended = told["status"] in ("finished", "failed")
     state = told["status"] if told["engine"] or ended else "interrupted"
@@ -114,7 +119,7 @@ def _status_lines(view: View, told: dict[str, Any]) -> list[str]:
     if now:
         lines.append(f"now      {now}")
     if view.waiting is not None:
-        lines.append(f"waits    {clean(view.waiting.name, 60)} ({view.waiting.hash[:12]}): bilevel approve or veto")
+        lines.append(f"waits    {clean(view.waiting.name, 60)} ({view.waiting.hash[:12]}) for a decision")
     if told["trouble"]:
         lines.append(f"trouble  {clean(told['trouble'], 300)}")
     return lines
@@ -136,15 +141,23 @@ def _now(view: View, told: dict[str, Any]) -> str | None:
 
 # --- show, sessions ---------------------------------------------------------------------------------------------------
 def show(args: Namespace) -> int:
-    """The summary of a session, for a person or as JSON."""
-    from engine.record.summary import show_json, summary_lines
+    """The summary of a session or of one of its mechanisms, for a person or as JSON."""
+    from engine.record.account import summary_lines
+    from engine.record.evidence import evidence_lines, named
+    from engine.record.summary import injection, show_json
 
     view = chosen_view(args)
+    known = None if args.mechanism is None else named(view, args.mechanism)
     if args.json:
-        _print_json(show_json(view))
+        _print_json(show_json(view) if known is None else injection(view, known))
     else:
-        print("\n".join(summary_lines(view)))
+        print("\n".join(summary_lines(view) if known is None else evidence_lines(view, known)))
     return 0
+
+
+def _show_arguments(parser: ArgumentParser) -> None:
+    _session_and_json(parser)
+    parser.add_argument("--mechanism", metavar="NAME", help="one mechanism, by name or by the beginning of its hash")
 
 
 def sessions(args: Namespace) -> int:
@@ -237,7 +250,7 @@ def event_object(seq: int, when: float, body: str) -> dict[str, Any]:
 # --- diff -------------------------------------------------------------------------------------------------------------
 def diff(args: Namespace) -> int:
     """The best script against the baseline's, as a unified difference."""
-    from engine.record.summary import changes_from
+    from engine.record.wording import changes_from
     from engine.tools.scripts import ScriptGone, baseline_to_best
 
     view = chosen_view(args)
@@ -261,6 +274,6 @@ COMMANDS = (
     ),
     Subcommand("tail", "The last lines of a session.", "bilevel tail last -n 50 -f", tail, _tail_arguments),
     Subcommand("sessions", "All sessions of the database.", "bilevel sessions", sessions, json_argument),
-    Subcommand("show", "What a session came to.", "bilevel show --json last", show, _session_and_json),
+    Subcommand("show", "What a session came to.", "bilevel show --mechanism tabu_search", show, _show_arguments),
     Subcommand("diff", "The best script against the baseline.", "bilevel diff last", diff, session_argument),
 )

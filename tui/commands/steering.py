@@ -71,8 +71,11 @@ def approve(args: Namespace) -> int:
 
 
 def veto(args: Namespace) -> int:
-    """The same for a veto."""
-    return _decide(args, "veto", {"reason": args.reason})
+    """The same for a veto; while nothing waits it calls off the research that is under way."""
+    more = {"reason": args.reason}
+    if _running_view(args).waiting is None:
+        return _send(args, "veto", {"hash": args.hash, **more})
+    return _decide(args, "veto", more)
 
 
 def _decide(args: Namespace, command: str, more: dict[str, Any]) -> int:
@@ -99,6 +102,7 @@ def edit(args: Namespace) -> int:
     view = _running_view(args)
     candidates = [view.mechanisms[view.waiting.hash]] if view.waiting else []
     candidates += [view.mechanisms[digest] for digest in view.active]
+    candidates += [known for known in view.mechanisms.values() if known.status == "approved"]
     if not candidates:
         raise InputError("no mechanism is active or waits: there is nothing to edit")
     if args.name is None and len(candidates) > 1:
@@ -106,7 +110,10 @@ def edit(args: Namespace) -> int:
         raise InputError(f"several mechanisms can be edited: name one of {names}")
     chosen = candidates[0] if args.name is None else _named(args.name, candidates)
     if chosen is None:
-        raise InputError(f"no mechanism called {args.name} is active or waits")
+        names = ", ".join(known.name for known in candidates)
+        gone = _named(args.name, list(view.mechanisms.values()))
+        what = f"{gone.name} is {gone.status}" if gone else f"there is no mechanism {args.name}"
+        raise InputError(f"{what}: only what is active or waits can be edited; there are: {names}")
     _open_editor(chosen.path)
     return _send(args, "edit", {"name": chosen.hash})
 

@@ -1,0 +1,112 @@
+"""The course of a research: begun, worked at, ended in the record; and how a person calls it off.
+
+The rounds run in a task of their own. To call them off is to cancel that task alone: Level 2 goes on to its next turn,
+and the end of a session, which cancels the level, is never mistaken for it.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from engine.levels.protocols import Journal
+from engine.model.answers import AnswerError
+from engine.record.events import Event, InjectionDecided, LevelActivity, ResearchFinished, ResearchStarted
+from engine.record.view import Mechanism, Research
+
+Rounds = Callable[[int], Coroutine[Any, Any, tuple[str, str]]]
+"""Does the research with this number; its outcome and the reason."""
+
+
+class Course:
+    """One research after another, at most one at a time."""
+
+    def __init__(self, journal: Journal, rounds: Rounds) -> None:
+        self.journal = journal
+        self._rounds = rounds
+        self._number: int | None = None
+        """The research that goes on in this engine."""
+        self._work: asyncio.Task[tuple[str, str]] | None = None
+        """Its rounds, while they can be called off."""
+        self._called_off: str | None = None
+
+    async def run(self) -> str:
+        """One research from its start to its recorded end; its outcome. Raises what the rounds raise."""
+        view = self.journal.view
+        number = self._number = max(view.researches, default=0) + 1
+        self._called_off = None
+        await self.journal.record(ResearchStarted(research=number, trial=view.completed))
+        outcome, reason = "failed", "it was interrupted"
+        try:
+            outcome, reason = await self._worked(number)
+        except AnswerError as error:
+            reason = str(error)
+        except Exception as error:
+            reason = str(error)
+            raise
+        finally:
+            self.commit()
+            outcome = await self._finish(number, outcome, reason)
+            self._number = None
+        return outcome
+
+    async def _worked(self, number: int) -> tuple[str, str]:
+        self._work = asyncio.create_task(self._rounds(number))
+        try:
+            return await self._work
+        except asyncio.CancelledError:
+            level = asyncio.current_task()
+            if self._called_off is None or (level is not None and level.cancelling()):
+                raise  # the session ends, whatever else was asked
+            return "vetoed", self._called_off
+
+    def commit(self) -> None:
+        """From here on the research does what it decided: it ends in a moment, and cannot be called off halfway."""
+        self._work = None
+
+    async def _finish(self, number: int, outcome: str, reason: str) -> str:
+        """Record how a research ended; its outcome. What a person called off takes its source along."""
+        # Records are made one after the other: what cancelled rounds had on its way is in the view after this one.
+        await self.journal.record(LevelActivity(level="2"))
+        events: list[Event] = []
+        if self._called_off is not None:
+            written = self.written(number)
+            if written is not None and written.status in ("approved", "active"):
+                outcome, reason = "proposed", f"{written.name} was let in before it could be called off"
+            else:
+                outcome, reason = "vetoed", self._called_off
+                if written is not None and written.status != "vetoed":
+                    events.append(_vetoed(written, reason))
+        events.append(ResearchFinished(research=number, outcome=outcome, reason=reason))  # type: ignore[arg-type]
+        await self.journal.record(*events)
+        return outcome
+
+    # --- what a person asks -------------------------------------------------------------------------------------------
+    def under_way(self) -> Research | None:
+        """The research that can be called off: the one that goes on, or one that an earlier engine left undecided."""
+        researches = self.journal.view.researches
+        number = self._number if self._number is not None else max(researches, default=0)
+        research = researches.get(number)
+        return research if research is not None and research.finished is None else None
+
+    def written(self, number: int) -> Mechanism | None:
+        """What the model wrote last in a research: all others that it wrote in it were refused by their tests."""
+        mechanisms = self.journal.view.mechanisms.values()
+        found = [known for known in mechanisms if known.research == number and known.written_by != "person"]
+        standing = [known for known in found if known.status != "refused"] or found
+        return standing[-1] if standing else None
+
+    async def call_off(self, research: Research, reason: str) -> ResearchFinished:
+        """End the research that is under way, for a person's reason; how it ended, be it by itself a moment before."""
+        if self._number is None:
+            self._called_off = reason
+            await self._finish(research.number, "vetoed", reason)
+        elif self._work is not None and self._called_off is None and not self._work.done():
+            self._called_off = reason
+            self._work.cancel()
+        while research.finished is None:
+            await self.journal.changed()
+        return research.finished
+
+
+def _vetoed(written: Mechanism, reason: str) -> InjectionDecided:
+    return InjectionDecided(hash=written.hash, name=written.name, decision="vetoed", by="person", reason=reason)

@@ -1,0 +1,143 @@
+"""What a session came to, told to a person: one fact a line. Computed from the view alone."""
+
+import math
+import statistics
+
+from engine.record.archive import archive_line
+from engine.record.credit import Credit, credit
+from engine.record.evidence import expected, standing, verdict
+from engine.record.summary import cost, injections, sandbox_level
+from engine.record.view import Mechanism, View
+from engine.record.wording import (
+    changes_from,
+    clean,
+    counted,
+    labelled,
+    metric_name,
+    model_line,
+    number,
+    signed,
+)
+
+_ENDED = {"refused": "was refused", "failed": "failed"}
+"""How a research ended that came to nothing."""
+
+
+def summary_lines(view: View) -> list[str]:
+    """The summary of a session, one fact a line."""
+    name = metric_name(view)
+    reason = f" ({view.status_reason})" if view.status_reason else ""
+    lines = [
+        f"session    {view.session}: {view.status}{reason}",
+        f"model      {model_line(view)}",
+        f"settings   {_settings(view)}",
+        *filter(None, [archive_line(view)]),
+        f"trials     {_trials(view)}",
+    ]
+    runs = view.baseline_runs
+    if runs:
+        spread = f" ± {number(statistics.stdev(runs))}" if len(runs) > 1 else ""
+        lines.append(f"baseline   {name} {number(statistics.fmean(runs))}{spread} over {len(runs)} runs")
+    lines += _best(view, name)
+    if "1.5" in view.settings.levels:
+        acted = sum(decided.acted for decided in view.strategies)
+        lines.append(f"level 1.5  decided {len(view.strategies)} times, acted {acted} times")
+    if "2" in view.settings.levels:
+        lines += _level2(view)
+    lines.append(f"model use  {_use(view)}")
+    return lines
+
+
+def _settings(view: View) -> str:
+    target, settings = view.target, view.settings
+    budget = target.get("budget", {})
+    value, kind = budget.get("value", math.nan), budget.get("kind", "")
+    what = f"{value:g} {'s' if kind == 'seconds' else 'FLOPs'} a trial"
+    levels = ", ".join(settings.levels)
+    sandbox = sandbox_level(view)
+    held = f", sandbox level {sandbox}" if sandbox and "2" in settings.levels else ""
+    return f"target {target.get('name', '?')}, profile {settings.profile}, {what}, levels {levels}{held}"
+
+
+def _trials(view: View) -> str:
+    counts: dict[str, int] = {}
+    for trial in view.history:
+        if trial.number > 0:
+            counts[trial.status] = counts.get(trial.status, 0) + 1
+    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    return f"{view.completed} of {view.settings.trials}" + (f": {told}" if told else "")
+
+
+def _best(view: View, name: str) -> list[str]:
+    best, baseline = view.history.best, view.baseline
+    if best is None or best.metric is None:
+        return [f"best       no valid {name} yet"]
+    if best.number == 0 or baseline is None:
+        return [f"best       the baseline: no trial was better (lowest {name} {number(best.metric)})"]
+    gap = f", {signed(best.metric - baseline.metric)} to the baseline" if baseline.metric is not None else ""
+    beyond = "beyond the noise" if best.beyond_noise else "within the noise"
+    lines = [
+        f"best       trial {best.number}: {name} {number(best.metric)}{gap} ({beyond} when it was kept)",
+        f"           {changes_from(best.config, baseline.config)}",
+    ]
+    confirmed = view.confirmed
+    if confirmed is None:
+        return lines
+    if confirmed.difference is None:
+        return [*lines, "confirmed  no: it takes two valid fresh runs each of baseline and best to tell"]
+    low_high = (
+        f", 95 % interval {signed(confirmed.interval[0])} to {signed(confirmed.interval[1])}"
+        if confirmed.interval
+        else ""
+    )
+    runs = min(len(confirmed.baseline), len(confirmed.best))
+    lines.append(f"confirmed  {signed(confirmed.difference)} over {runs} fresh runs each{low_high}")
+    if confirmed.held_out_baseline is not None and confirmed.held_out_best is not None:
+        gap = signed(confirmed.held_out_best - confirmed.held_out_baseline)
+        lines.append(
+            f"held out   {gap} ({number(confirmed.held_out_best)} after {number(confirmed.held_out_baseline)})"
+        )
+    return lines
+
+
+def _level2(view: View) -> list[str]:
+    """What level 2 came to: its mechanisms, and the researches that came to nothing."""
+    lines: list[str] = []
+    for mechanism in injections(view):
+        lines += _mechanism(view, mechanism)
+    for research in view.researches.values():
+        ended = research.finished
+        if ended is not None and ended.outcome in ("refused", "failed"):
+            came_to = f"research {research.number} {_ENDED[ended.outcome]}"
+            lines += labelled("level 2", f"{came_to}, and the search went on as it was: {ended.reason}")
+    return lines or ["level 2    no mechanism came up for admission"]
+
+
+def _mechanism(view: View, mechanism: Mechanism) -> list[str]:
+    """One mechanism: its state, what it did or would have done, what it is credited with, the effect expected."""
+    told = f"{clean(mechanism.name, 60)} ({mechanism.hash[:12]}): {standing(mechanism)}"
+    lines = [*labelled("level 2", told), *labelled("", mechanism.purpose)]
+    found = credit(view, mechanism)
+    if found is None:
+        lines += labelled("", verdict(mechanism))
+    else:
+        lines += labelled("", f"called {sum(mechanism.called.values())}, acted {mechanism.acted}; {_credited(found)}")
+    if mechanism.evidence.get("expected"):
+        lines += labelled("", f"expected {expected(mechanism)}")
+    return [*lines, f"           source: {mechanism.path}"]
+
+
+def _credited(found: Credit) -> str:
+    touched, others = found.touched, found.others
+    return (
+        f"improvement {signed(touched.improvement)} in the {counted(touched.trials, 'trial')} that it touched, "
+        f"{signed(others.improvement)} in the {others.trials} that it did not"
+    )
+
+
+def _use(view: View) -> str:
+    tokens = f"{view.calls} calls, {view.tokens_in:,} tokens in, {view.tokens_out:,} out"
+    spent = cost(view)
+    if view.stand_in:
+        return f"{tokens}, no cost: a stand-in answered"
+    return f"{tokens}, cost {'unknown' if spent is None else f'{spent:.4f}'}"

@@ -1,0 +1,235 @@
+"""What is known of a mechanism, in lines that a person can judge by in ten seconds.
+
+Before it is active: what it is for, what it would have done to the recorded trials, what effect a simulation expects.
+After: what it was called and acted, and what the trials that it touched came to. Everything from the view alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.errors import InputError
+from engine.record.credit import Group, credit
+from engine.record.events import MechanismActed
+from engine.record.view import Mechanism, View
+from engine.record.wording import (
+    WIDTH,
+    changes_from,
+    clean,
+    counted,
+    labelled,
+    metric_name,
+    number,
+    shown,
+    signed,
+)
+
+LAST_ACTS = 5
+ROWS = (
+    ("blocked a proposal", "blocked", "review"),
+    ("  of these one that was kept", "kept_blocked", "review"),
+    ("replaced a proposal", "replaced", "review"),
+    ("suggested a trial", "suggested", "suggest"),
+    ("steered the model", "steered", "steer"),
+    ("chosen otherwise", "chosen", "choose"),
+    ("accepted otherwise", "accepted_otherwise", "accept"),
+    ("stopped a trial", "stopped", "watch"),
+)
+"""What a rehearsal over the recorded trials counts: the words, the count's name, the hook that it comes from."""
+WRITERS = {"model": "the model", "stand-in": "the stand-in", "person": "a person"}
+DECIDERS = {"person": "by a person", "clock": "by the clock", "auto": "unasked", "engine": "by the engine"}
+
+
+def named(view: View, asked: str) -> Mechanism:
+    """The mechanism of this name, or whose hash begins so; of several of one name the active one, else the newest.
+
+    Raises InputError where there is none.
+    """
+    known = list(view.mechanisms.values())
+    found = [each for each in known if each.name == asked] or [
+        each for each in known if len(asked) >= 4 and each.hash.startswith(asked)
+    ]
+    if not found:
+        names = ", ".join(dict.fromkeys(each.name for each in known)) or "none"
+        raise InputError(f"session {view.session} has no mechanism {clean(asked, 60)}; it has {clean(names, 300)}")
+    return next((each for each in found if each.hash in view.active), found[-1])
+
+
+def evidence_lines(view: View, mechanism: Mechanism) -> list[str]:
+    """All that is known of it, in at most 80 columns: the verdict first, then what it is, would do, and did."""
+    lines = [
+        *labelled("verdict", verdict(mechanism)),
+        *(labelled("expected", expected(mechanism)) if mechanism.evidence else []),
+        *_what_it_is(view, mechanism),
+        *_would_have(mechanism),
+    ]
+    return lines + (["", *_since(view, mechanism)] if mechanism.periods else [])
+
+
+def verdict(mechanism: Mechanism) -> str:
+    """What the rehearsal over the recorded trials says of it, in one sentence of plain words."""
+    if mechanism.problems:
+        return f"it failed its tests: {mechanism.problems[0].splitlines()[0]}"
+    told = mechanism.evidence
+    if not told:
+        return "it has not been tested yet"
+    if "touched" not in told:  # a record from before these were counted
+        times = sum(int(told.get(key, 0)) for _, key, _ in ROWS if key != "kept_blocked")
+        return f"would have acted {counted(times, 'time')} over {counted(_count(told, 'trials'), 'trial')}"
+    would = f"would have acted in {told['touched']} of {counted(_count(told, 'trials'), 'trial')}"
+    kept, lost = _count(told, "kept"), _count(told, "kept_blocked")
+    if "review" not in told.get("hooks", ()):
+        return f"{would}; it blocks nothing"
+    if kept == 1:
+        return f"{would}, {'blocked' if lost else 'did not block'} the one that was kept"
+    return f"{would}, blocked {lost or 'none'} of the {kept} kept" if kept else f"{would}; none of them was kept"
+
+
+def expected(mechanism: Mechanism) -> str:
+    """The effect that the simulation expects, in one sentence with its interval."""
+    told = mechanism.evidence.get("expected")
+    if not told:
+        return "no simulation was run"
+    text = f"{told.get('says')}: {told.get('reason')}"
+    effect, interval = told.get("effect"), told.get("interval")
+    if effect is None:
+        return text
+    held = f", 95 % interval {signed(interval[0])} to {signed(interval[1])}" if interval else ""
+    pairs = f" ({counted(_count(told, 'replications'), 'pair')} of searches on a surrogate)"
+    return f"{text}; {signed(effect)}{held}{pairs}"
+
+
+def acts_lines(view: View, mechanism: Mechanism) -> list[str]:
+    """What it did, one line an act: "trial 14 review: BATCH 65536 → 16384 (why)"."""
+    return [clean(f"trial {act.trial} {act.hook}: {_act(view, act)}{_because(act.why)}", 300) for act in mechanism.acts]
+
+
+def standing(mechanism: Mechanism) -> str:
+    """Its state, since when, and who decided."""
+    text = mechanism.status if mechanism.status != "active" else f"active since trial {mechanism.activated}"
+    decided = mechanism.decision
+    if decided is not None and mechanism.status in ("active", "approved"):
+        return f"{text}, let in {DECIDERS.get(decided.by, decided.by)}"
+    return text + (f": {mechanism.reason}" if mechanism.reason else "")
+
+
+# --- before it is active ----------------------------------------------------------------------------------------------
+def _what_it_is(view: View, mechanism: Mechanism) -> list[str]:
+    written = f"by {WRITERS.get(mechanism.written_by, mechanism.written_by)}"
+    if mechanism.research:
+        written += f" in research {mechanism.research}"
+    for relation, digest in (("replaces", mechanism.replaces), ("derived from", mechanism.derived_from)):
+        if digest and not (relation == "derived from" and digest == mechanism.replaces):
+            elder = view.mechanisms.get(digest)
+            written += f"; {relation} {elder.name if elder else 'another'} ({digest[:12]})"
+    return [
+        *labelled("mechanism", f"{mechanism.name} ({mechanism.hash[:12]}), {standing(mechanism)}"),
+        *labelled("purpose", mechanism.purpose),
+        *labelled("literature", mechanism.source),
+        *labelled("written", written),
+        *labelled("sandbox", f"level {mechanism.evidence.get('sandbox', '?')}"),
+        *labelled("file", mechanism.path),
+    ]
+
+
+def _would_have(mechanism: Mechanism) -> list[str]:
+    told = mechanism.evidence
+    if not _count(told, "trials"):
+        return []
+    hooks: Mapping[str, Any] | None = told.get("hooks")
+    heading = f"Over the {counted(_count(told, 'trials'), 'recorded trial')} it would have"
+    lines = ["", f"{heading:<52}{'times':>7}{'of':>7}"]
+    for words, key, hook in ROWS:
+        if hooks is not None and hook not in hooks:
+            continue
+        asked = "" if hooks is None else _count(told, "blocked") if key == "kept_blocked" else hooks[hook]["called"]
+        lines.append(f"  {words:<50}{_count(told, key):>7}{asked:>7}")
+    speed = f"{told.get('milliseconds', 0):.1f} ms" if "milliseconds" in told else "an unknown time"
+    return [*(line.rstrip() for line in lines), *labelled("", f"a call took {speed} in the median", 2)]
+
+
+# --- since it is active -----------------------------------------------------------------------------------------------
+def _since(view: View, mechanism: Mechanism) -> list[str]:
+    lines = [f"{_periods(mechanism):<52}{'acted':>7}{'called':>7}"]
+    lines += [f"  {hook:<50}{acted:>7}{called:>7}" for hook, (called, acted) in mechanism.by_hook.items()]
+    found = credit(view, mechanism)
+    if found is not None:
+        mean = f"mean {clean(metric_name(view), 14)}"
+        lines += ["", f"{'The trials meanwhile':<29}{'trials':>9}{'kept':>7}{'improvement':>14}{mean:>21}"]
+        lines += [_group("those that it touched", found.touched), _group("the others", found.others)]
+    failures = mechanism.failures
+    if failures:
+        last = failures[-1]
+        told = f"{len(failures)}, the last at trial {last.trial} in {last.hook}: {last.error}"
+        lines += ["", *labelled("failures", clean(told, 300))]
+    acts = acts_lines(view, mechanism)[-LAST_ACTS:]
+    return lines + (["", "The last acts", *(f"  {clean(line, WIDTH - 2)}" for line in acts)] if acts else [])
+
+
+def _group(label: str, group: Group) -> str:
+    improvement = signed(group.improvement) if group.kept else "-"
+    return f"  {label:<27}{group.trials:>9}{group.kept:>7}{improvement:>14}{number(group.mean):>21}"
+
+
+def _periods(mechanism: Mechanism) -> str:
+    """When it was active: "Since trial 10", or the trials of each period."""
+    told = [
+        f"since trial {after}" if until is None else f"in trials {after + 1} to {until}"
+        for after, until in mechanism.periods
+        if until is None or until > after
+    ]
+    text = ", ".join(told) or f"at trial {mechanism.activated} only"
+    return text[:1].upper() + text[1:]
+
+
+def _act(view: View, act: MechanismActed) -> str:
+    """One decision: what it was and what it became."""
+    match act.hook, act.before, act.after:
+        case "review", {"changes": _}, {"changes": _}:
+            return changes_from(_config(view, act.after), _config(view, act.before))
+        case "review", {"changes": _}, _:
+            return f"blocked {_proposed(view, act.before)}"
+        case "suggest", _, {"changes": _}:
+            return f"suggested {_proposed(view, act.after)}"
+        case "steer", _, dict():
+            return _steered(act.before if isinstance(act.before, dict) else {}, act.after)
+        case "choose", int(), int():
+            return f"proposal {act.after + 1} in place of proposal {act.before + 1}"
+        case "accept", bool(), bool():
+            return "kept against the rule" if act.after else "not kept, against the rule"
+        case "watch", _, _:
+            return "stopped it"
+    return "acted"
+
+
+def _proposed(view: View, told: Mapping[str, Any]) -> str:
+    base = view.history.trials.get(told.get("base", 0))
+    text = changes_from(_config(view, told), base.config if base else {})
+    again = told.get("replicate")
+    return text if again is None else f"{text} (trial {again} again)" if text else f"trial {again} again"
+
+
+def _config(view: View, told: Mapping[str, Any]) -> dict[str, Any]:
+    base = view.history.trials.get(told.get("base", 0))
+    return {**(base.config if base else {}), **told["changes"]}
+
+
+def _steered(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What the model is asked with, beyond what it was asked with before."""
+    parts = []
+    if after.get("base") != before.get("base"):
+        parts.append(f"from trial {after.get('base')}")
+    for key, verb in (("freeze", "without"), ("unfreeze", "free again")):
+        names = [name for name in after.get(key, ()) if name not in before.get(key, ())]
+        parts += [f"{verb} {', '.join(names)}"] if names else []
+    for name, pair in after.get("ranges", {}).items():
+        if before.get("ranges", {}).get(name) != pair:
+            parts.append(f"{name} from {shown(pair[0])} to {shown(pair[1])}")
+    return "the model asked " + ("; ".join(parts) or "otherwise")
+
+
+def _because(why: str) -> str:
+    return f" ({why})" if why else ""
+
+
+def _count(told: Mapping[str, Any], key: str) -> int:
+    return int(told.get(key) or 0)

@@ -1,0 +1,67 @@
+"""How values, differences and texts read to a person: the same everywhere. Nothing here knows of a terminal."""
+
+import textwrap
+from collections.abc import Mapping
+
+from engine.record.view import View
+from engine.search.parameters import Config, Value
+
+WIDTH = 80
+"""Columns that a person's lines keep to where they are wrapped."""
+LONGEST_TEXT = 160
+
+
+def number(value: float | None) -> str:
+    """A metric as a person reads it: four decimals, or six digits for large ones; a dash for none."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.6g}"
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign."""
+    return f"{value:+.4f}" if abs(value) < 1e4 else f"{value:+.6g}"
+
+
+def shown(value: Value) -> str:
+    """A parameter's value, short."""
+    if isinstance(value, list):
+        return f"({', '.join(map(shown, value))})"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and what it counts: "1 trial", "3 trials"."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def changes_from(config: Mapping[str, Value], base: Config) -> str:
+    """What differs between two configurations: "NAME old → new", comma-separated."""
+    differing = [name for name in config if config[name] != base.get(name)]
+    return ", ".join(
+        f"{name} {shown(base[name]) + ' ' if name in base else ''}→ {shown(config[name])}" for name in differing
+    )
+
+
+def clean(text: object, width: int = LONGEST_TEXT) -> str:
+    """A text on one line without control characters, at most `width` characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def labelled(label: str, text: object, width: int = 11) -> list[str]:
+    """A fact on as many lines as it takes: its label, then the text in a column that begins at `width`."""
+    wrapped = textwrap.wrap(clean(text, 2000), WIDTH - width, break_on_hyphens=False) or [""]
+    return [f"{label if not index else '':<{width}}{line}".rstrip() for index, line in enumerate(wrapped)]
+
+
+def metric_name(view: View) -> str:
+    """What the target calls its metric."""
+    return str(view.target.get("metric", {}).get("name", "metric"))
+
+
+def model_line(view: View) -> str:
+    """Which model answers; that a stand-in is one cannot be missed."""
+    if view.stand_in:
+        return f"{view.model}: a STAND-IN, rules in a model's place; what it finds says nothing of a language model"
+    return view.model
