@@ -44,6 +44,12 @@ def truth(config: Config) -> float:
     return 1 + 0.02 * batch + 0.15 * rate + 0.5 * decay
 
 
+def more(config: Config) -> float:
+    """Another loss, on which more is better in BATCH, RATE and DECAY, each up to its end."""
+    batch, rate = math.log2(float(config["BATCH"])), math.log10(float(config["RATE"]))  # type: ignore[arg-type]
+    return 3 - 0.1 * batch - 0.3 * rate - 0.3 * float(config["DECAY"])  # type: ignore[arg-type]
+
+
 def mechanism(name: str, body: str) -> str:
     """The source of a mechanism with these methods."""
     head = f'class Mechanism:\n    name = "{name}"\n    purpose = "It tests."\n    source = "own"\n\n'
@@ -58,11 +64,14 @@ def review(self, view, proposal):
 """
 _TURNED = "{**dict(proposal.changes), 'BATCH': max(16, view.parameters['BATCH'].value // 2)}"
 _FAR = "{**dict(proposal.changes), 'BATCH': 65536}"
+_LEAST = "{**dict(proposal.changes), 'BATCH': 16}"
 _SPARE = "{**dict(proposal.changes), 'SPARE': round(float(view.rng.random()), 4)}"
 HELPS = mechanism("helps", REVIEW.format(changes=_TURNED))
 """Each of the model's proposals halves the batch as well."""
 HARMS = mechanism("harms", REVIEW.format(changes=_FAR))
 """Each of the model's proposals takes the largest batch, where nothing is ever better."""
+RUINS = mechanism("ruins", REVIEW.format(changes=_LEAST))
+"""Each of the model's proposals takes the smallest batch: with `more` nothing can ever better the incumbent."""
 IDLE = mechanism("idle", "def suggest(self, view):\n    return None")
 SPARE = mechanism("spare", REVIEW.format(changes=_SPARE))
 """Acts on every proposal, and changes what decides nothing."""
@@ -160,6 +169,13 @@ def anywhere(rng: np.random.Generator) -> Config:
         "MODE": str(rng.choice(["a", "b"])),
         "BETAS": [float(f"{rng.uniform(0.5, 0.99):.4g}"), float(f"{rng.uniform(0.8, 0.999):.4g}")],
     }
+
+
+def measured_before(seed: int, function: Callable[[Config], float], count: int = 100) -> list[tuple[Config, float]]:
+    """Runs of earlier sessions, over the space with all batches: what decides is known, and the incumbent not moved."""
+    rng = np.random.default_rng([seed, 1])
+    configs = [{**SPACE.initial, **anywhere(rng), "BATCH": int(2 ** rng.uniform(4, 16))} for _ in range(count)]
+    return [(config, function(config) + NOISE * float(rng.standard_normal())) for config in configs]
 
 
 def steps(config: Config, rng: np.random.Generator, ways: Sequence[int]) -> Config:

@@ -142,6 +142,14 @@ def test_a_mechanism_is_handed_on_with_its_evidence_and_its_measured_effect(db: 
     assert failed.failed == "retired without having acted: inert: it did not act in 10 trials"
 
 
+def test_what_was_to_be_done_when_the_search_ended_is_not_handed_on(db: Path) -> None:
+    good(db)
+    late = ev.MechanismActed(hash=blob_hash(GOOD.encode()), name="guard", trial=4, hook="suggest")
+    tell(db, NAME, [late, ev.StateChanged(status="finished", reason="a person stopped it", by="person")])
+    archive, _ = taken(db)
+    assert archive is not None and [known.acted for known in best_mechanisms(archive)] == [2]
+
+
 def test_a_source_that_several_sessions_ran_is_one_mechanism_and_its_deeds_add_up(db: Path) -> None:
     good(db, "a")
     good(db, "b")
@@ -264,6 +272,8 @@ def test_trials_compare_only_under_the_same_conditions(db: Path) -> None:
         "edited",
         [with_target(created("edited"), searched_sha256="another script"), *good_session()],
     )
+    deeper = Space({**SPACE.parameters, "DEPTH": Parameter("DEPTH", "int", 4, low=1, high=8, locked=True)})
+    tell(db, "deeper", [msgspec.structs.replace(created("deeper"), space=space_to_json(deeper)), *good_session()])
     archive, _ = taken(db)
     assert archive is not None
     found = comparable_trials(archive)

@@ -153,6 +153,40 @@ async def test_the_same_changes_given_back_are_no_act(tmp_path: Path) -> None:
         assert s.acts("echo") == [] and s.last.edited_by == ()
 
 
+async def test_an_edit_that_no_training_tells_apart_is_no_act(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        edits = "{'changes': {name: value * (1 + 1e-12) for name, value in proposal.changes.items()}, 'why': 'so'}"
+        await s.inject("hair", f"def review(self, view, proposal):\n    return {edits}")
+        await s.go(1)
+        assert (s.acts("hair"), s.last.edited_by, s.last.changes) == ([], (), {"LR": 0.1 * 0.97})
+
+
+async def test_a_tried_configuration_cannot_be_drawn_again_as_another_one(tmp_path: Path) -> None:
+    """Else the best of many draws of the same would pass for a gain."""
+    async with search(tmp_path) as s:
+        s.runs.metrics = [4.1]
+        s.model.by_purpose["propose"] = [proposing({"changes": {"LR": 0.05}})]
+        await s.go(1)
+        suggests = "[{'changes': {'LR': 0.05 * (1 + 1e-12 * len(view.trials))}, 'why': 'so'}]"
+        await s.inject("lucky", f"def suggest(self, view):\n    return {suggests}")
+        await s.inject("idle", "def suggest(self, view):\n    return [{'changes': {'LR': 0.1 + 1e-13}, 'why': 'so'}]")
+        s.runs.metrics = [4.05, 4.5, 3.8]
+        await s.go(1)
+        assert (s.last.proposed_by, s.last.replicate, s.last.changes) == ("lucky", 1, {"LR": 0.05})
+        assert s.last.config == s.view.history.trials[1].config
+        assert s.view.history.standing(s.last.config) == (pytest.approx(4.075), 2)
+        assert s.refusals("idle") == ["it changes nothing: LR is already 0.1"]
+
+
+async def test_after_three_stopped_trials_in_a_row_the_next_trains_to_its_end(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        await s.inject("impatient", "def watch(self, view, progress):\n    return 'no'")
+        await s.go(9)
+        ended = ["stopped"] * 3 + ["discard"]
+        assert [trial.status for trial in s.view.history if trial.number] == [*ended, *ended, "stopped"]
+        assert s.acts("impatient") == [(number, "watch") for number in (1, 2, 3, 5, 6, 7, 9)]
+
+
 async def test_after_three_blocked_proposals_the_last_runs_as_an_override(tmp_path: Path) -> None:
     async with search(tmp_path) as s:
         wanted = [{"changes": {"LR": value}} for value in (0.2, 0.3, 0.4)]

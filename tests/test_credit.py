@@ -1,6 +1,8 @@
 """What is credited to a mechanism: which acts count, for which trials it was there, and what these came to."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ from engine.search.proposals import Proposal
 SUGGESTS = """
 def suggest(self, view):
     return [{"changes": {"WD": round(0.5 + 0.01 * len(view.trials), 2)}, "why": "the decay is too low"}]
+"""
+EDITS = """
+def review(self, view, proposal):
+    return {"changes": {**dict(proposal.changes), "WD": 0.7}, "why": "so"}
 """
 BLOCKS = "def review(self, view, proposal):\n    return {'block': 'no'}"
 
@@ -139,15 +145,79 @@ async def test_a_mechanism_whose_blocks_change_nothing_has_not_acted(tmp_path: P
         assert same(credited(s, digest).others, 1, 0, 0.0, 4.5)
 
 
-async def test_an_edit_that_the_override_passed_over_is_no_act_either(tmp_path: Path) -> None:
+async def test_a_block_of_what_then_runs_all_the_same_is_no_act(tmp_path: Path) -> None:
     async with search(tmp_path) as s:
-        edits = "{'changes': {**dict(proposal.changes), 'WD': 0.7}, 'why': 'so'}"
-        await s.inject("editor", f"def review(self, view, proposal):\n    return {edits}")
+        once = "{'block': 'no'} if not globals().update(n=globals().get('n', 0) + 1) and n % 2 else None"
+        digest = await s.inject("guard", f"def review(self, view, proposal):\n    return {once}")
+        again = [{"changes": {"LR": 0.2}, "hypothesis": said} for said in ("first", "second")]
+        s.model.by_purpose["propose"] = [proposing(proposal) for proposal in again]
+        await s.go(1)
+        assert (s.last.changes, s.last.overridden, s.last.hypothesis) == ({"LR": 0.2}, False, "second")
+        known = s.view.mechanisms[digest]
+        assert (known.acted, known.called["review"]) == (0, 2)
+        s.model.by_purpose["propose"] = [proposing({"changes": {"LR": value}}) for value in (0.3, 0.4)]
+        await s.go(1)
+        assert s.last.changes == {"LR": 0.4} and known.trials_touched == [2]
+
+
+async def test_an_edit_that_is_no_part_of_what_runs_is_no_act_either(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        await s.inject("editor", EDITS)
         await s.inject("guard", BLOCKS)
         s.model.by_purpose["propose"] = [proposing({"changes": {"LR": value}}) for value in (0.2, 0.3, 0.4)]
         await s.go(1)
         assert (s.last.changes, s.last.overridden) == ({"LR": 0.4}, True)
-        assert s.acts("editor") == s.acts("guard") == [(1, "review")] * 2
+        assert s.acts("editor") == [] and s.acts("guard") == [(1, "review")] * 2
+
+
+async def test_of_an_edit_that_was_blocked_and_one_that_runs_the_second_counts(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        editor = await s.inject("editor", EDITS)
+        guard = "{'block': 'no'} if proposal.changes['LR'] == 0.2 else None"
+        await s.inject("guard", f"def review(self, view, proposal):\n    return {guard}")
+        await s.inject("last", EDITS.replace("WD", "BATCH").replace("0.7", "512"))
+        s.model.by_purpose["propose"] = [proposing({"changes": {"LR": value}}) for value in (0.2, 0.3)]
+        await s.go(1)
+        assert s.last.changes == {"LR": 0.3, "WD": 0.7, "BATCH": 512}
+        [act] = s.view.mechanisms[editor].acts
+        assert act.before["changes"] == {"LR": 0.3}
+        assert s.acts("guard") == s.acts("last") == [(1, "review")]
+
+
+async def test_what_the_model_was_asked_for_is_no_act_where_a_mechanism_has_the_trial(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        await s.inject("helm", "def steer(self, view):\n    return {'ranges': {'LR': [0.01, 0.02]}, 'why': 'small'}")
+        s.model.by_purpose["propose"] = [proposing({"changes": {"LR": 0.015}})]
+        turn = s.boundary.turn
+
+        @asynccontextmanager
+        async def frozen_before() -> AsyncIterator[bool]:
+            s.boundary.turn = turn  # type: ignore[method-assign]
+            await s.journal.record(ParameterFrozen(name="LR"))
+            await s.inject("eager", SUGGESTS)
+            async with turn() as granted:
+                yield granted
+
+        s.boundary.turn = frozen_before  # type: ignore[method-assign]
+        await s.go(1)
+        assert s.last.proposed_by == "eager"
+        assert (s.acts("helm"), s.acts("eager")) == ([], [(1, "suggest")])
+
+
+async def test_a_trial_that_was_to_be_stopped_and_ended_by_itself_is_no_act(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        digest = await s.inject("guard", "def watch(self, view, progress):\n    return 'enough'")
+        execute = s.runs.execute
+
+        async def ended_first(started: Any, watch: Any = None) -> Any:
+            result = await execute(started, watch)
+            assert result.status == "stopped" and s.acts("guard") == [(1, "watch")]
+            return replace(result, status="ended", metric=3.5)
+
+        s.runs.execute = ended_first  # type: ignore[method-assign]
+        await s.go(1)
+        assert (s.last.status, s.acts("guard")) == ("keep", [])
+        assert same(credited(s, digest).others, 1, 1, 0.5, 3.5)
 
 
 async def after_suggesting(s: Search, then: Callable[[], Awaitable[None]]) -> None:

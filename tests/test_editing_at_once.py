@@ -45,6 +45,18 @@ async def test_a_change_that_is_taken_back_leaves_what_was(tmp_path: Path) -> No
         assert told.s.view.mechanisms[told.elder].written_by == "person"
 
 
+async def test_a_copy_of_another_active_module_is_refused_and_takes_nothing_out(tmp_path: Path) -> None:
+    async with edited(tmp_path) as told:
+        other = await told.s.inject("probe", BLOCKS)
+        by_rename(told.path, mechanism("probe", BLOCKS))
+        await until(lambda: told.told("noted"))
+        [note] = told.told("noted")
+        assert "was refused: probe is active already, with exactly this source" in note
+        await told.s.go(1)
+        assert told.s.view.active == [told.elder, other]
+        assert [told.s.view.mechanisms[digest].status for digest in told.s.view.active] == ["active", "active"]
+
+
 async def test_a_revert_or_a_veto_is_the_last_word_on_a_change_that_is_validated(tmp_path: Path) -> None:
     async with edited(tmp_path) as told:
         await validating(told, SLOW)

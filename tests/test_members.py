@@ -118,6 +118,20 @@ async def test_what_has_not_acted_within_ten_trials_is_retired(tmp_path: Path) -
         assert sum(s.view.mechanisms[idle].called.values()) > 0
 
 
+async def test_what_comes_back_in_has_to_act_anew(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        body = "def accept(self, view, trial):\n    return True if trial.number == 1 else None"
+        elder = await s.inject("once", body)
+        await s.go(1)
+        heir = await s.inject("once", body.replace("1", "2"), replaces=elder)
+        await s.go(1)
+        await s.journal.record(deactivated(s.view, heir, 2, "reverted", "person", "no"))
+        await s.go(9)
+        assert s.view.active == [elder] and s.view.mechanisms[elder].acted == 1
+        await s.go(1)
+        assert (s.view.active, s.view.mechanisms[elder].reason) == ([], "inert: it did not act in 10 trials")
+
+
 async def test_the_same_act_is_recorded_once_by_the_engine_that_takes_the_session_up(tmp_path: Path) -> None:
     async with search(tmp_path) as s:
         body = "def suggest(self, view):\n    return [{'changes': {'WD': 0.5}, 'why': 'mine'}]"
@@ -202,6 +216,19 @@ async def test_an_elder_that_a_person_took_out_meanwhile_does_not_come_back(tmp_
         assert s.view.active == [heir]
         event = deactivated(s.view, heir, 0, "reverted", "person", "no")
         assert event.restored is None
+
+
+async def test_of_two_who_take_a_mechanism_out_at_once_the_first_has_the_word(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        elder = await s.inject("guard", KEEPS)
+        heir = await s.inject("guard", DROPS, replaces=elder)
+        await s.journal.record(
+            deactivated(s.view, heir, 0, "retired", "model", "enough"),
+            deactivated(s.view, heir, 0, "reverted", "person", "no"),
+        )
+        known = s.view.mechanisms
+        assert (s.view.active, known[elder].status) == ([], "replaced")
+        assert (known[heir].status, known[heir].reason) == ("retired", "enough")
 
 
 async def test_a_retired_heir_does_not_bring_its_elder_back(tmp_path: Path) -> None:

@@ -118,6 +118,22 @@ def test_changes_are_held_against_their_base() -> None:
     assert SPACE.clean({"BATCH": 16384}, base) == {"BATCH": 16384}
 
 
+def test_values_that_no_training_tells_apart_are_one() -> None:
+    space = Space(
+        {
+            "LR": Parameter("LR", "float", 0.1, 0.0001, 1.0, log=True),
+            "WD": Parameter("WD", "float", 0.0, 0.0, 1.0),
+            "BETAS": Parameter("BETAS", "tuple", [0.8, 0.95], [0.5, 0.8], [0.99, 0.999]),
+            "BATCH": Parameter("BATCH", "int", 10**9, 1, 10**12),
+        }
+    )
+    for changes in ({"LR": 0.1 * (1 + 1e-9)}, {"WD": 1e-9}, {"BETAS": [0.8, 0.95000001]}):
+        assert str(space.check(changes)).startswith("it changes nothing")
+    assert space.clean({"LR": 0.1 + 1e-12, "WD": 0.5}, space.initial) == {"WD": 0.5}
+    for changes in ({"LR": 0.1001}, {"WD": 0.0001}, {"BETAS": [0.8, 0.951]}, {"BATCH": 10**9 + 1}):
+        assert space.clean(changes, space.initial) == changes
+
+
 def test_constraints_see_the_base_with_the_changes() -> None:
     space = Space(SPACE.parameters, (Constraint("RATE * DEPTH < 2"),))
     assert space.check({"RATE": 0.9}) is None

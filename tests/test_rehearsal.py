@@ -7,7 +7,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rehearsed_records import HARMS, HELPS, IDLE, NOISE, REVIEW, SPACE, SPARE, mechanism, recorded, truth, view_of
+from rehearsed_records import (
+    HARMS,
+    HELPS,
+    IDLE,
+    NOISE,
+    REVIEW,
+    RUINS,
+    SPACE,
+    SPARE,
+    measured_before,
+    mechanism,
+    more,
+    recorded,
+    truth,
+    view_of,
+    written,
+)
 
 from engine.mechanism import process
 from engine.mechanism.client import MechanismHost
@@ -23,6 +39,8 @@ from engine.search.parameters import Config, space_to_json
 Rehearsed = Callable[..., Awaitable[Expected]]
 BOTH_WAYS: dict[str, Any] = {"ways": (-1, 1), "spread": 0.92}
 """A record whose model goes both ways, and has only begun."""
+UPWARDS: dict[str, Any] = {"count": 6, "spread": 0.0, "function": more, "settings": {"trials": 36}}
+"""A search that has only begun, whose model goes the way on which everything is better: much is still to be lost."""
 LATE = 205
 """A trial that only a rehearsed search of 200 recorded ones comes to."""
 
@@ -56,16 +74,32 @@ async def test_what_helps_is_better_and_its_interval_excludes_zero(rehearsed: Re
     assert told.reason == "the best after 15 more trials would be lower with it than without"
 
 
-async def test_what_harms_is_worse_and_its_interval_excludes_zero(rehearsed: Rehearsed) -> None:
-    told = await rehearsed(HARMS, **BOTH_WAYS)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+async def test_what_harms_is_worse_and_its_interval_excludes_zero(
+    tmp_path: Path, rehearsed: Rehearsed, seed: int
+) -> None:
+    told = await rehearsed(RUINS, imported=measured_before(seed, more), seed=seed, **UPWARDS)
     assert told.interval is not None
     assert told.says == "worse" and told.interval[0] > 0
+    assert told.reason == "the best after 30 more trials would be higher with it than without"
+    lost, _ = await on_the_target(tmp_path, RUINS, told.horizon, seed=seed, **UPWARDS)
+    assert lost > 10 * NOISE, "the case is meant to be one in which much is lost"
 
 
 async def test_what_does_nothing_has_no_effect(rehearsed: Rehearsed) -> None:
     told = await rehearsed(IDLE, count=60)
     assert (told.says, told.effect, told.interval, told.acted) == ("no clear effect", 0.0, [0.0, 0.0], 0.0)
     assert told.reason == "it did not act in 32 searches of 15 trials"
+
+
+async def test_what_the_same_source_did_when_it_was_active_before_is_no_act_of_the_rehearsal(
+    rehearsed: Rehearsed, few: None
+) -> None:
+    known: dict[str, Any] = {"hash": written(IDLE).hash, "name": "idle", "trial": 30}
+    acted = ev.MechanismActed(hook="suggest", **known)
+    retired = ev.MechanismDeactivated(status="retired", by="model", **known)
+    told = await rehearsed(IDLE, ev.MechanismActivated(**known), acted, retired, count=30)
+    assert (told.acted, told.reason) == (0.0, "it did not act in 8 searches of 15 trials")
 
 
 async def test_what_acts_on_what_decides_nothing_has_no_clear_effect(rehearsed: Rehearsed) -> None:
@@ -109,7 +143,8 @@ async def on_the_target(folder: Path, source: str, horizon: int, **options: Any)
         space = space_to_json(view.space)
         return MechanismHost(source, session="s1", space=space, direction="minimize", folder=folder / "hosts")
 
-    worlds = [[World(truth, lambda config: 0.0, NOISE, (99, index)) for index in range(16)]]
+    function = options.get("function", truth)
+    worlds = [[World(function, lambda config: 0.0, NOISE, (99, index)) for index in range(16)]]
     [pairs] = await compared(view, worlds, habits_of(view), horizon, known.hash, open_host)
     gaps = np.array([after.value - before.value for before, after in pairs])
     return float(gaps.mean()), float(gaps.std(ddof=1)) / 4

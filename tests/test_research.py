@@ -1,6 +1,7 @@
 """Level 2: four rounds, decisions held against what is active, repairs, files, elders; and what the model is shown."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ async def test_the_module_is_a_file_that_a_person_can_read(tmp_path: Path) -> No
         assert (await s.journal.blob(event.hash)).decode() == path.read_text()
         other = s.workshop.save("probe", "another = 1\n")
         assert other == str(path.with_name("probe_2.py")) and s.workshop.save("probe", "another = 1\n") == other
+
+
+async def test_what_lies_in_the_way_of_a_module_is_neither_opened_nor_followed(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        folder = s.workshop.folder
+        folder.mkdir(parents=True)
+        os.mkfifo(folder / "probe.py")  # to open it would wait for ever
+        (folder / "probe_2.py").symlink_to(tmp_path / "elsewhere")
+        (folder / "probe_3.py").mkdir()
+        assert s.workshop.save("probe", "x = 1\n") == str(folder / "probe_4.py")
+        assert not (tmp_path / "elsewhere").exists()
 
 
 async def test_the_prompt_shows_the_loop_the_interface_the_trials_and_what_became_of_mechanisms(tmp_path: Path) -> None:

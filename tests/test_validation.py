@@ -125,6 +125,15 @@ async def test_what_no_trial_would_have_asked_is_said_to_be_never_called(tmp_pat
         assert evidence.called == evidence.acts == 0
 
 
+async def test_a_module_that_came_to_no_rehearsal_says_nothing_of_the_sandbox(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        await s.go(1)
+        problems, evidence = await validated(s, "def review(self, view, proposal):\n    raise ValueError('no')")
+        assert problems and "sandbox" not in evidence.told()
+        _, evidence = await validated(s, BLOCKS)
+        assert evidence.told()["sandbox"] in ("A+", "A", "B", "C")
+
+
 async def test_advice_makes_no_call_of_a_deciding_hook(tmp_path: Path) -> None:
     body = "def advise(self, view):\n    return 'smaller'\n\ndef choose(self, view, proposals):\n    return 1"
     source = mechanism("probe", body).split("\n    def suggest")[0] + "\n"
@@ -169,6 +178,36 @@ async def test_a_few_proposals_do_not_tell_that_it_blocks_everything(tmp_path: P
         await s.go(4)
         problems, evidence = await validated(s, "def review(self, view, proposal):\n    return {'block': 'no'}")
         assert (problems, evidence.blocked) == ([], 4)
+
+
+@pytest.mark.parametrize(
+    ("stops", "problems"),
+    [
+        ("True", ["stops everything: over the 6 recorded trials it would have let none of the 6 that it watched end"]),
+        ("len(view.trials) > 1", []),
+    ],
+)
+async def test_what_would_have_stopped_every_trial_is_refused(tmp_path: Path, stops: str, problems: list[str]) -> None:
+    async with search(tmp_path) as s:
+        await s.go(6)
+        found, evidence = await validated(s, f"def watch(self, view, progress):\n    return 'no' if {stops} else None")
+        assert found == problems and evidence.stopped == (6 if problems else 5)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "problems"),
+    [
+        ("False", ["keeps nothing: over the 6 recorded trials it would have kept no trial, and 5 were kept"]),
+        ("trial.number == 6", []),
+        ("False if trial.number > 1 else None", []),
+    ],
+)
+async def test_what_would_have_kept_no_trial_is_refused(tmp_path: Path, accepts: str, problems: list[str]) -> None:
+    async with search(tmp_path) as s:
+        s.runs.metrics = [3.9, 3.8, 3.7, 3.6, 3.5, 4.5]
+        await s.go(6)
+        found, _ = await validated(s, f"def accept(self, view, trial):\n    return {accepts}")
+        assert found == problems
 
 
 async def test_the_evidence_tells_each_hook_apart_and_in_how_many_trials_it_would_have_acted(tmp_path: Path) -> None:

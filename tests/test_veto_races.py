@@ -5,11 +5,21 @@ from pathlib import Path
 
 import pytest
 from fast_sessions import until
-from level2_searches import SLOW, Held, decisions, level2
+from level2_searches import SLOW, Held, Level2, decisions, level2
 from searches import mechanism
 from test_research import BLOCKS, critique
 
+from engine.control import Answer
 from engine.record import events as ev
+
+
+async def vetoed_while(held: Held, told: Level2) -> Answer:
+    """The answer to a veto that is given while an event is on its way to the disk."""
+    await held.arrived.wait()
+    asked = asyncio.create_task(told.order("veto"))
+    await asyncio.sleep(0)  # it is begun
+    held.go.set()
+    return await asked
 
 
 async def test_a_veto_between_the_tests_and_the_waiting_turns_the_module_away(tmp_path: Path) -> None:
@@ -17,11 +27,7 @@ async def test_a_veto_between_the_tests_and_the_waiting_turns_the_module_away(tm
         s = told.s
         held = Held(s, lambda event: isinstance(event, ev.InjectionWaiting))
         research = told.begin(mechanism("probe", BLOCKS))
-        await held.arrived.wait()
-        asked = asyncio.create_task(told.order("veto", reason="no"))
-        await asyncio.sleep(0)  # it is begun
-        held.go.set()
-        answer = await asked
+        answer = await vetoed_while(held, told)
         assert answer.applied and "is turned away with it" in answer.detail
         assert await research == "vetoed"
         assert s.view.waiting is None and decisions(s) == [("vetoed", "person")]
@@ -32,11 +38,7 @@ async def test_a_veto_that_comes_after_the_setting_let_it_in_is_refused_with_wha
         s = told.s
         held = Held(s, lambda event: isinstance(event, ev.InjectionDecided))
         research = told.begin(mechanism("probe", BLOCKS))
-        await held.arrived.wait()
-        asked = asyncio.create_task(told.order("veto"))
-        await asyncio.sleep(0)  # it is begun
-        held.go.set()
-        answer = await asked
+        answer = await vetoed_while(held, told)
         assert not answer.applied and "probe was let in before it could be called off" in answer.detail
         assert await research == "proposed" and decisions(s) == [("approved", "auto")]
         await s.go(1)
@@ -49,11 +51,7 @@ async def test_a_veto_does_not_stop_a_retirement_halfway(tmp_path: Path) -> None
         await s.inject("guard", BLOCKS)
         held = Held(s, lambda event: isinstance(event, ev.MechanismDeactivated))
         research = told.begin("", critique("retire", target="guard"))
-        await held.arrived.wait()
-        asked = asyncio.create_task(told.order("veto"))
-        await asyncio.sleep(0)  # it is begun
-        held.go.set()
-        answer = await asked
+        answer = await vetoed_while(held, told)
         assert not answer.applied and "research 1 had just ended (retired): guard: so" in answer.detail
         assert await research == "retired" and s.view.active == []
 
@@ -76,11 +74,7 @@ async def test_a_veto_while_the_clock_decides_comes_too_late_and_is_told_so(tmp_
         s = told.s
         held = Held(s, lambda event: isinstance(event, ev.InjectionDecided))
         research = told.begin(mechanism("probe", BLOCKS))
-        await held.arrived.wait()
-        asked = asyncio.create_task(told.order("veto"))
-        await asyncio.sleep(0)  # it is begun
-        held.go.set()
-        answer = await asked
+        answer = await vetoed_while(held, told)
         assert not answer.applied and "it is approved: nobody objected in time" in answer.detail
         assert await research == "proposed" and decisions(s) == [("approved", "clock")]
 
@@ -106,3 +100,41 @@ async def test_two_vetoes_at_once_are_one(tmp_path: Path) -> None:
         assert decisions(told.s) == [("vetoed", "person")]
         finished = told.s.view.researches[1].finished
         assert finished is not None and finished.reason == "one"
+
+
+async def test_what_was_approved_can_be_taken_back_until_the_boundary(tmp_path: Path) -> None:
+    async with level2(tmp_path, approval="ask") as told:
+        s = told.s
+        research = told.begin(mechanism("probe", BLOCKS))
+        await until(lambda: s.view.waiting is not None)
+        assert (await told.order("approve")).applied and await research == "proposed"
+        wrong = await told.order("veto", hash="0" * 12)
+        assert not wrong.applied and "what comes in next is probe" in wrong.detail
+        answer = await told.order("veto", reason="on second thoughts")
+        assert answer.applied and answer.detail.endswith("does not come in")
+        await s.go(1)
+        known = next(iter(s.view.mechanisms.values()))
+        assert s.view.active == [] and (known.status, known.reason) == ("vetoed", "on second thoughts")
+
+
+async def test_a_veto_at_the_boundary_comes_too_late_and_says_what_takes_it_out(tmp_path: Path) -> None:
+    async with level2(tmp_path, approval="auto") as told:
+        s = told.s
+        assert await told.begin(mechanism("probe", BLOCKS)) == "proposed"
+        held = Held(s, lambda event: isinstance(event, ev.MechanismActivated))
+        going = asyncio.create_task(s.go(1))
+        answer = await vetoed_while(held, told)
+        assert not answer.applied and "`bilevel revert probe` takes it out" in answer.detail
+        await going
+        known = next(iter(s.view.mechanisms.values()))
+        assert s.view.active == [known.hash] and known.status == "active"
+
+
+async def test_an_activation_on_its_way_when_the_veto_was_recorded_does_not_count(tmp_path: Path) -> None:
+    async with level2(tmp_path, approval="auto") as told:
+        s = told.s
+        assert await told.begin(mechanism("probe", BLOCKS)) == "proposed"
+        known = next(iter(s.view.mechanisms.values()))
+        assert (await told.order("veto")).applied
+        await s.journal.record(ev.MechanismActivated(hash=known.hash, name=known.name, trial=s.view.completed))
+        assert s.view.active == [] and s.view.mechanisms[known.hash].status == "vetoed"

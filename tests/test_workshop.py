@@ -1,8 +1,10 @@
 """Who lets a module in: approval by clock, by `auto`, by a person; what is trusted; and who decided is recorded."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +189,26 @@ async def test_a_session_that_is_taken_up_still_waits_and_takes_the_decision(tmp
     assert known.activated is not None and known.decision is not None and known.decision.by == "person"
     assert [research.finished.outcome for research in view.researches.values() if research.finished] == ["proposed"]
     assert len(view.researches) == 1
+
+
+async def test_time_in_which_no_engine_took_a_veto_does_not_count_as_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = tmp_path / "sessions.db"
+    what = plan(write_target(tmp_path / "t", seconds=0.1), trials=12, confirm=False)
+    what["new"] |= {"approval": "grace", "grace": 60.0}
+    digest = await interrupted(db, what)
+    an_hour_later = SimpleNamespace(time=lambda: time.time() + 3600, monotonic=time.monotonic)
+    monkeypatch.setattr("engine.session.workshop.time", an_hour_later)
+    async with opened(db, {"resume": "s1"}) as session:
+        view = session.journal.view
+        task = asyncio.create_task(session.session.run())
+        await until(lambda: view.waiting is None or (view.waiting.deadline or 0.0) > an_hour_later.time())
+        assert view.waiting is not None and view.waiting.deadline is not None
+        assert view.waiting.deadline <= an_hour_later.time() + 60.0
+        assert (await session.commands.handle(Command("veto", {"hash": digest}, "person"))).applied
+        await task
+    assert view.mechanisms[digest].status == "vetoed"
 
 
 async def test_a_session_does_not_wait_for_a_decision_at_its_end(tmp_path: Path) -> None:

@@ -45,8 +45,10 @@ class Course:
             raise
         finally:
             self.commit()
-            outcome = await self._finish(number, outcome, reason)
-            self._number = None
+            try:
+                outcome = await self._finish(number, outcome, reason)
+            finally:
+                self._number = None
         return outcome
 
     async def _worked(self, number: int) -> tuple[str, str]:

@@ -128,6 +128,7 @@ class Researcher:
             await self._say(f"rehearsing {written.name}")
             problems = await self.workshop.test(written, source)
             if not problems:
+                await self._say(f"asking for {written.name} to be let in")
                 outcome = await self.workshop.let_in(written, source)
                 return {"approved": "proposed"}.get(outcome, outcome), f"{written.name} from {picked}: {outcome}"
             if repair == REPAIRS:

@@ -18,6 +18,9 @@ from engine.search.parameters import Config
 from engine.search.proposals import Proposal, Reviewed, Steering, proposal_from
 from engine.search.trials import PROPOSERS, Trial
 
+STOPS = 3
+"""After so many trials in a row that `watch` stopped, the next trains to its end: else a search may learn no more."""
+
 
 class Progress(Protocol):
     """A progress line of the trainer."""
@@ -117,7 +120,7 @@ class Chain(Members):
             except ValueError as error:
                 await self._refused(member, number, {"changes": answer["changes"]}, str(error))
                 continue
-            if edited.config != proposal.config:
+            if not self.journal.view.space.alike(edited.config, proposal.config):
                 await self._acted(member, number, "review", proposal.told(), edited.told(), answer["why"])
                 proposal = edited
         return Reviewed(proposal)
@@ -137,6 +140,8 @@ class Chain(Members):
 
     async def watch(self, started: TrialStarted, progress: Progress) -> str | None:
         """A reason to stop the trial that runs now, the first one given."""
+        if self._stopped_before(started.number) >= STOPS:
+            return None
         told = {
             "fraction": progress.fraction,
             "step": progress.step,
@@ -150,6 +155,12 @@ class Chain(Members):
                 await self._acted(member, started.number, "watch", "running", "stopped", reason)
                 return f"{member.known.name}: {reason}"
         return None
+
+    def _stopped_before(self, number: int) -> int:
+        """How many trials in a row, up to this one, `watch` stopped."""
+        known = self.journal.view.mechanisms.values()
+        stopped = {act.trial for mechanism in known for act in mechanism.acts if act.hook == "watch"}
+        return next(count for count in range(number + 1) if number - 1 - count not in stopped)
 
     # --- answers held against the search ------------------------------------------------------------------------------
     async def _suggestion(self, member: Member, number: int, answer: dict[str, Any]) -> Proposal | None:

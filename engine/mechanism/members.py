@@ -110,8 +110,9 @@ class Members:
             member.calls = {}
             await self._note_deaths(member)
             mechanism = view.mechanisms[member.known.hash]
-            since = trial.number - (mechanism.activated or 0)
-            if since >= INERT_AFTER and not mechanism.acted:
+            begun = mechanism.activated or 0
+            since = trial.number - begun
+            if since >= INERT_AFTER and not any(act.trial > begun for act in mechanism.acts):
                 await self._take_out(member, trial.number, "retired", f"inert: it did not act in {since} trials")
 
     async def _call(self, member: Member, hook: str, number: int, **args: Any) -> Any:

@@ -10,6 +10,7 @@ import sys
 import warnings
 
 from engine.mechanism.contract import DECISIVE, HOOKS
+from engine.search import syntax
 
 LONGEST_SOURCE = 100_000
 LONGEST_LINE = 300
@@ -36,7 +37,7 @@ def parse(source: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an odd escape in a string is no concern of the engine's
-            return ast.parse(source)
+            return syntax.parse(source)
     except (ValueError, RecursionError, MemoryError) as error:
         raise SyntaxError(str(error) or "it nests too deeply") from None
 

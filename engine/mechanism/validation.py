@@ -9,7 +9,6 @@ would have changed nothing, and one that would have blocked everything fail here
 import asyncio
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -20,6 +19,7 @@ from engine.mechanism.failures import LoadFailed, MechanismError
 from engine.mechanism.source_check import check_source
 from engine.mechanism.steering import asks_differ, steered
 from engine.mechanism.telling import incumbent_after, state_told, trial_told
+from engine.record.seeking import copied
 from engine.record.view import View
 from engine.search.parameters import Config
 from engine.search.proposals import Steering, proposal_from
@@ -56,7 +56,8 @@ UNTOLD = ("answers", "calls", "watched", "turned_down")
 class Evidence:
     """What the rehearsal gave. Counts are over the recorded trials, of which `kept` were kept and in `touched` of which
     it would have acted. `calls` is by hook that it has, `milliseconds` the median of a call. `watched` told of their
-    progress; `turned_down` were kept, and `accept` would not have kept them.
+    progress; `turned_down` were kept, and `accept` would not have kept them. `sandbox` is the level that its host
+    reached, empty where it came to no rehearsal.
     """
 
     trials: int = 0
@@ -74,7 +75,7 @@ class Evidence:
     watched: int = 0
     turned_down: int = 0
     milliseconds: float = 0.0
-    sandbox: str = "C"
+    sandbox: str = ""
     answers: list[Any] = field(default_factory=list)
 
     @property
@@ -95,6 +96,8 @@ class Evidence:
         """The evidence for the record, without the single answers: the counts, and by hook what it was called and
         acted."""
         counts = {name: value for name, value in vars(self).items() if name not in UNTOLD}
+        if not self.sandbox:
+            del counts["sandbox"]
         hooks = {hook: {"called": count, "acted": self.acted(hook)} for hook, count in self.calls.items()}
         return {**counts, "called": self.called, "hooks": hooks}
 
@@ -109,7 +112,7 @@ async def validate(
     problems = check_source(source)
     if problems:
         return problems, Evidence()
-    view = deepcopy(view)  # both passes see one moment, whatever the search does meanwhile
+    view = copied(view)  # both passes see one moment, whatever the search does meanwhile
     try:
         async with asyncio.timeout(REHEARSAL_SECONDS):
             evidence = await _rehearse(name, open_host(source), view)

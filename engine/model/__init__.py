@@ -2,7 +2,7 @@
 
     client      what a model is (prompt in, reply out), and the one behind an OpenAI-compatible endpoint
     endpoint    a single try at such an endpoint; the only module that imports openai, and only when one is used
-    offline     the stand-in that answers by rules, without a network (with offline_research and blocks)
+    offline     the stand-in that answers by rules, without a network (with offline_research, adapting, blocks)
     recorded    the answers of an earlier session, played back
     asking      ask, parse, ask again; the budget; the events of a call
     answers     the forms of the answers and their parser

@@ -28,8 +28,10 @@ KINDS = (
     "mechanism_acted",
     "mechanism_calls",
     "archive_read",
+    "phase_started",
+    "state_changed",
 )
-"""The kinds of events that a legacy is computed from."""
+"""The kinds of events that a legacy is computed from; the last two end a search, and what was to be done in it."""
 LONGEST_LINE = 300
 MOST_COUNTS = 12
 """Figures of a rehearsal that are kept of a mechanism."""
@@ -131,8 +133,8 @@ def kind_of_target(target: Mapping[str, Any], parameters: Mapping[str, Any]) -> 
 def conditions(view: View) -> str:
     """A hash that is equal for sessions in which a configuration has the same metric, but for the noise.
 
-    Target, profile, budget, environment, the script and the fixed files are the same; where the search begins and the
-    limits of a run may differ. Two machines are not told apart.
+    Target, profile, budget, environment, the script, the fixed files and what is locked are the same; where the search
+    begins and the limits of a run may differ. Two machines are not told apart.
     """
     names = view.space.parameters
     target = {k: v for k, v in view.target.items() if k not in ("root", "space", "limits", "file_edits")}
@@ -141,8 +143,9 @@ def conditions(view: View) -> str:
         for file, edits in view.target.get("file_edits", {}).items()
     }
     space = {name: [p.kind, p.low, p.high, p.choices] for name, p in names.items()}
+    locked = {name: p.value for name, p in names.items() if p.locked}
     relations = [constraint.expr for constraint in view.space.constraints]
-    told = json.dumps([target, view.settings.profile, space, relations], sort_keys=True)
+    told = json.dumps([target, view.settings.profile, space, locked, relations], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
 
 

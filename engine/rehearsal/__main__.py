@@ -57,8 +57,8 @@ async def answered(request: Request) -> dict[str, object]:
 def told(request: Request) -> tuple[View, str, list[tuple[Config, float]]]:
     """The view at the event that the request names, the mechanism's source, and what the session's archive adds."""
     with Reader(Path(request.db)) as reader:
-        rows = reader.events(request.session, state_only=True)
-        view = fold((row.seq, row.time, row.event) for row in rows if row.seq <= request.seq)
+        rows = reader.events(request.session, state_only=True, upto=request.seq)
+        view = fold((row.seq, row.time, row.event) for row in rows)
         imported = comparable_trials(decode(reader.blob(view.archive.archive_blob))) if view.archive else []
         return view, reader.blob(request.hash).decode("utf-8"), imported
 

@@ -10,7 +10,6 @@ to a model cannot be told, nor `watch`, as there is no training to watch.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +20,7 @@ from engine.mechanism.chain import Chain
 from engine.mechanism.client import MechanismHost
 from engine.record.events import BudgetExtended, Event, MechanismActivated, TrialFinished, TrialStarted
 from engine.record.folding import apply
+from engine.record.seeking import copied
 from engine.record.view import Mechanism, View
 from engine.rehearsal.proposing import Habits, Proposer
 from engine.search.parameters import Config
@@ -61,6 +61,7 @@ async def searched(
     view: View, world: World, habits: Habits, horizon: int, mechanism: str | None, open_host: OpenHost
 ) -> Ended:
     """The search from where `view` stands, `horizon` trials on; `mechanism` is the hash of the one that takes part."""
+    before = 0 if mechanism is None else len(view.mechanisms[mechanism].failures)
     journal = Memory(beginning(view))
     view = journal.view
     await journal.record(BudgetExtended(trials=max(view.settings.trials, view.completed + horizon)))
@@ -77,17 +78,17 @@ async def searched(
     ended = Ended(world.value(best.config) if best is not None else float("nan"))
     if mechanism is not None:
         known = view.mechanisms[mechanism]
-        ended.acts, ended.failures = known.acted, len(known.failures)
+        ended.acts, ended.failures = known.acted, len(known.failures) - before
     return ended
 
 
 def beginning(view: View) -> View:
-    """A copy of the view for one rehearsed search, without the mechanisms that are active."""
-    unchanging = [view.space, view.settings, view.target, *view.history, *view.finished_runs.values()]
-    copied = deepcopy(view, {id(thing): thing for thing in unchanging})
-    copied.active = []
-    copied.running = None
-    return copied
+    """A copy of the view for one rehearsed search: no mechanism is active, and none has acted, be it in the record."""
+    copy = copied(view)
+    copy.active, copy.running = [], None
+    for mechanism in copy.mechanisms.values():
+        mechanism.acts = []
+    return copy
 
 
 @dataclass

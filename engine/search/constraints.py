@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.search.syntax import parse
+
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -68,7 +70,7 @@ class Constraint:
 
 def _parse(expr: str) -> ast.Expression:
     try:
-        return ast.parse(expr, mode="eval")
+        return parse(expr, "eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConstraintError(f"'{expr}' is not an expression: {error}") from None
 

@@ -18,6 +18,9 @@ Value = Scalar | list[Scalar]
 Config = dict[str, Value]
 Kind = Literal["int", "float", "choice", "tuple"]
 LARGEST_INTEGER = 2**62
+CLOSE = 1e-6
+"""How far apart two numbers may lie and still be one value: relative to the larger one, or to the parameter's range
+where its steps are no factors. Else the same configuration could be drawn again and again as another one, for luck."""
 _Number = TypeVar("_Number", int, float)
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -54,6 +57,15 @@ class Parameter:
                 raise ValueError(f"{self.name} is one of {_shown(list(self.choices))}, not {_shown(raw)}")
             case "tuple":
                 return self._clean_tuple(raw)
+
+    def alike(self, one: Value, other: Value) -> bool:
+        """Whether two values are one but for a difference that no training tells apart."""
+        if not isinstance(one, list) or not isinstance(other, list):
+            return _close(one, other, self.low, self.high, self.log)
+        lows = self.low if isinstance(self.low, list) else [self.low] * len(one)
+        highs = self.high if isinstance(self.high, list) else [self.high] * len(one)
+        pairs = zip(one, other, lows, highs, strict=False)
+        return len(one) == len(other) and all(_close(*pair, self.log) for pair in pairs)
 
     def _clean_tuple(self, raw: object) -> list[Scalar]:
         size = len(self.value) if isinstance(self.value, list) else 0
@@ -103,14 +115,21 @@ class Space:
             if name in frozen:
                 raise ValueError(f"{name} is frozen")
             cleaned[name] = parameter.clean(raw)
-        if all(base.get(name) == value for name, value in cleaned.items()):
-            raise ValueError(
-                "it changes nothing: " + ", ".join(f"{n} is already {_shown(v)}" for n, v in cleaned.items())
-            )
-        broken = self.broken({**base, **cleaned})
+        changed = {
+            name: value
+            for name, value in cleaned.items()
+            if name not in base or not self.parameters[name].alike(base[name], value)
+        }
+        if not changed:
+            raise ValueError("it changes nothing: " + ", ".join(f"{n} is already {_shown(base[n])}" for n in cleaned))
+        broken = self.broken({**base, **changed})
         if broken:
             raise ValueError(broken)
-        return {name: value for name, value in cleaned.items() if base.get(name) != value}
+        return changed
+
+    def alike(self, one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
+        """Whether two whole configurations are one but for differences that no training tells apart."""
+        return all(parameter.alike(one[name], other[name]) for name, parameter in self.parameters.items())
 
     def check(
         self, changes: Mapping[str, object], base: Mapping[str, Value] | None = None, frozen: Collection[str] = ()
@@ -167,6 +186,13 @@ def _real(name: str, raw: object) -> float:
     if abs(raw) > LARGEST_INTEGER if isinstance(raw, int) else not math.isfinite(raw):
         raise ValueError(f"{name} is a finite number, not {_shown(raw)}")
     return float(raw)
+
+
+def _close(one: Value, other: Value, low: Any, high: Any, log: bool) -> bool:
+    if not isinstance(one, float) or not isinstance(other, float):
+        return one == other
+    span = 0.0 if log or low is None or high is None else high - low
+    return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE * span)
 
 
 def _in_range(name: str, number: _Number, low: Any, high: Any) -> _Number:

@@ -80,8 +80,8 @@ def proposal_from(
 ) -> Proposal:
     """A proposal that may run. Raises ValueError with one sentence on anything that may not.
 
-    A configuration that a trial with a valid metric has tried already counts as a replicate of it: it runs with a fresh
-    seed, and its value is the mean.
+    A configuration that a trial with a valid metric has tried already, to within what a training tells apart, counts as
+    a replicate of it: it runs with a fresh seed, and its value is the mean.
     """
     if (changes is None) == (replicate is None):
         raise ValueError("it states either changes or a replicate")
@@ -96,7 +96,11 @@ def proposal_from(
         if isinstance(value, int | float) and not low <= value <= high:
             raise ValueError(f"{name} is held between {low:g} and {high:g} for this proposal")
     config = {**start, **cleaned}
-    return Proposal(number, config, cleaned, hypothesis, by, replicate=_tried(history, config), prediction=prediction)
+    again = _tried(space, history, config)
+    if again is not None:
+        config = history.trials[again].config
+        cleaned = {name: config[name] for name in cleaned}
+    return Proposal(number, config, cleaned, hypothesis, by, replicate=again, prediction=prediction)
 
 
 def _config_of(history: History, number: int) -> dict[str, Value]:
@@ -106,6 +110,6 @@ def _config_of(history: History, number: int) -> dict[str, Value]:
     return trial.config
 
 
-def _tried(history: History, config: Config) -> int | None:
-    same = (trial.number for trial in history if trial.config == config and trial.metric is not None)
+def _tried(space: Space, history: History, config: Config) -> int | None:
+    same = (trial.number for trial in history if trial.metric is not None and space.alike(trial.config, config))
     return next(same, None)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.search.parameters import LARGEST_INTEGER, Value
+from engine.search.syntax import parse
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -214,7 +215,7 @@ class _Script:
         text = source.removeprefix(self.mark)
         try:
             self.data = text.encode()
-            self.tree = ast.parse(text)
+            self.tree = parse(text)
             bindings = list(_bindings(self.tree))
         except SyntaxError as error:
             raise ScriptError(f"the script is no valid Python: {error.msg}", error.lineno) from None

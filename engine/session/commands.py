@@ -169,9 +169,12 @@ class Commands:
         return f"{waiting.name} ({waiting.hash[:12]}) is active from the next boundary on"
 
     async def veto(self, hash: str = "", reason: str = "") -> str:
-        """Turn the waiting module away; where none waits, call the research off that is under way."""
+        """Turn the waiting module away, or one let in that is not active yet; else call off the research under way."""
         waiting = self.journal.view.waiting
         if waiting is None:
+            coming = [known for known in self.journal.view.mechanisms.values() if known.status == "approved"]
+            if coming:
+                return await self._take_back(coming[-1], hash, reason or "a person vetoed it")
             return await self._call_off(hash, reason or "a person called it off")
         reason = reason or "a person vetoed it"
         path = self.journal.view.mechanisms[waiting.hash].path
@@ -187,6 +190,17 @@ class Commands:
         if not await self.workshop.settle(event):
             known = self.journal.view.mechanisms[waiting.hash]
             raise Refused(f"{waiting.name} does not wait any more, it is {known.status}: {known.reason}")
+
+    async def _take_back(self, coming: Mechanism, digest: str, reason: str) -> str:
+        """Veto what was let in before the boundary activates it; the fold lets the first of the two count."""
+        _check_hash("comes in next", coming, digest)
+        await self.editing.drop(coming.path, reason)
+        veto = InjectionDecided(hash=coming.hash, name=coming.name, decision="vetoed", by="person", reason=reason)
+        await self.journal.record(veto)
+        status = self.journal.view.mechanisms[coming.hash].status
+        if status != "vetoed":
+            raise Refused(f"{coming.name} is {status} already: `bilevel revert {coming.name}` takes it out")
+        return f"{coming.name} ({coming.hash[:12]}) does not come in"
 
     async def _call_off(self, digest: str, reason: str) -> str:
         research = self.course.under_way()
@@ -211,6 +225,8 @@ class Commands:
         mechanism = self._active(name)
         view = self.journal.view
         await self.editing.drop(mechanism.path, "a person reverted what it changes")
+        if mechanism.hash not in view.active:
+            raise Refused(f"{mechanism.name} is out already, it is {mechanism.status}: {mechanism.reason}")
         event = deactivated(view, mechanism.hash, view.completed, "reverted", "person", "a person reverted it")
         await self.journal.record(event)
         elder = view.mechanisms[event.restored].name if event.restored else None

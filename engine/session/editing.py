@@ -139,7 +139,8 @@ class Editing:
         elder, digest = self.standing().get(path), blob_hash(source.encode())
         if elder is None or elder.hash == digest:
             return
-        if digest in self.journal.view.active:  # what was to come in at the next boundary is changed back
+        view = self.journal.view
+        if digest in view.active and view.mechanisms[digest].path == path:  # before the heir came in, as it was
             await self.journal.record(_decided(elder, "refused", "a person changed it back"))
             return
         task = asyncio.create_task(self._validated(elder, source))

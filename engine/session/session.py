@@ -181,7 +181,7 @@ class Session:
         """Settle what an earlier engine left waiting, then research whenever it is due."""
         view = self.journal.view
         if view.waiting is not None:
-            await self.workshop.decided()
+            await self.workshop.taken_up()
         for research in [research for research in view.researches.values() if research.finished is None]:
             written = [known for known in view.mechanisms.values() if known.research == research.number]
             decision = next((known.decision for known in reversed(written) if known.decision), None)

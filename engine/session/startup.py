@@ -50,10 +50,11 @@ from engine.record.view import View, fold
 from engine.search.parameters import space_to_json
 from engine.session.boundary import SessionBoundary
 from engine.session.commands import Commands
+from engine.session.leftovers import swept
 from engine.session.notify import Notifier
 from engine.session.session import Session
 from engine.session.workshop import Workshop
-from engine.training.processes import Spawned, boot_id, open_spawned, sweep
+from engine.training.processes import boot_id
 from engine.training.results import Result
 from engine.training.runs import Runs
 from engine.training.target import Target, describe, load_target, target_from_description
@@ -234,33 +235,8 @@ class Startup:
 
     async def _announce(self, journal: Journal) -> None:
         """Say what was repaired, and what other sessions of this database left running."""
-        for note in self.notes:
-            await journal.record(Noted(severity="warning", text=note))
-        for name, running in self._left_running():
-            spawned = running.spawned
-            identity = None if spawned is None else Spawned(spawned.pid, spawned.start_time, spawned.boot_id)
-            pidfd = open_spawned(identity) if identity is not None else None
-            if pidfd is not None:
-                os.close(pidfd)
-                text = f"{running.started.run} of session {name} still trains beside this one, on the same machine"
-            else:
-                killed = sweep(running.started.token)
-                text = f"{killed} processes that {running.started.run} of session {name} had left were ended"
-                if not killed:
-                    continue
+        for text in [*self.notes, *swept(self.db, self.name)]:
             await journal.record(Noted(severity="warning", text=text))
-
-    def _left_running(self) -> list[tuple[str, Any]]:
-        found = []
-        with Reader(self.db) as reader:
-            for session in reader.sessions():
-                if session.id == self.name:
-                    continue
-                kinds = ["trial_started", "trainer_spawned", "trial_finished"]
-                view = fold((row.seq, row.time, row.event) for row in reader.events(session.id, kinds=kinds))
-                if view.running is not None:
-                    found.append((session.id, view.running))
-        return found
 
     async def _assemble(
         self,

@@ -13,6 +13,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from engine.mechanism.client import TIME_LIMIT, MechanismHost
 from engine.mechanism.contract import INTERFACE
 from engine.mechanism.members import deactivated
@@ -134,6 +136,14 @@ class Workshop:
             )
         )
         self._notifier.tell(f"mechanism {written.name} waits for a decision: {reason}")
+        return await self.decided()
+
+    async def taken_up(self) -> str:
+        """Wait for the decision that an earlier engine left open. The clock begins anew: without an engine nobody could
+        veto."""
+        waiting = self.journal.view.waiting
+        if waiting is not None and waiting.deadline is not None:
+            await self.journal.record(replace(waiting, deadline=time.time() + self.journal.view.settings.grace))
         return await self.decided()
 
     async def decided(self) -> str:

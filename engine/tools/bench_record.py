@@ -37,6 +37,30 @@ _SPACE = Space(
         "DEPTH": Parameter("DEPTH", "int", 8, low=1, high=24, locked=True),
     }
 )
+_MODULE = '''\
+"""Keeps the search from what it tried before."""
+
+from collections import deque
+
+
+class Mechanism:
+    name = "tabu_search"
+    purpose = "avoid repeats"
+    source = "Glover 1986"
+
+    def __init__(self):
+        self.tried = deque(maxlen=LONGEST)
+
+    def observe(self, view, trial):
+        self.tried.append(dict(trial.config))
+
+    def review(self, view, proposal):
+        changed = {**view.trials[-1].config, **proposal["changes"]}
+        for config in self.tried:
+            if all(abs(config[name] - value) <= 0.01 * abs(value) for name, value in changed.items()):
+                return {"block": "it was tried before"}
+        return None
+'''
 _Timed = tuple[float, ev.Event]
 
 
@@ -51,7 +75,7 @@ def write_session(db: Path, events: int = 1_000_000, trials: int = 1_600) -> int
     with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as connection:
         for setting in ("synchronous = OFF", "journal_mode = WAL"):
             connection.execute(f"PRAGMA {setting}").fetchall()
-        return _write(connection, _session(trials, steps))
+        return _write(connection, session_events(trials, steps))
 
 
 def _write(connection: sqlite3.Connection, told: Iterator[_Timed]) -> int:
@@ -84,7 +108,8 @@ class _Teller:
         return self.time, event
 
 
-def _session(trials: int, steps: int) -> Iterator[_Timed]:
+def session_events(trials: int, steps: int) -> Iterator[_Timed]:
+    """The session's events with their Unix times: each trial reports its progress so many times."""
     teller = _Teller(trials, steps)
     yield teller.at(0.0, _created(trials))
     yield teller.at(0.1, ev.EngineStarted(pid=1, boot_id="b", sandbox="A"))
@@ -226,9 +251,9 @@ def _research(teller: _Teller, number: int) -> Iterator[_Timed]:
     rounds: list[Any] = ["explore", "critique", "specify", "generate"]
     for name in rounds:
         yield _called(teller, "2", name)
-        answer = _digest(f"{name}{number}")
+        answer = _digest(_answer(name, research))
         yield teller.at(0.0, ev.ResearchRound(research=research, round=name, answer_blob=answer, summary="a sentence"))
-    digest = _digest(f"mechanism {number}")
+    digest = _digest(_module(research))
     module: dict[str, Any] = {"hash": digest, "name": "tabu_search"}
     written = {"purpose": "avoid repeats", "source": "Glover 1986", "written_by": "model", "path": "/m/tabu.py"}
     yield teller.at(0.0, ev.MechanismWritten(research=research, replaces=teller.active, **written, **module))
@@ -239,6 +264,24 @@ def _research(teller: _Teller, number: int) -> Iterator[_Timed]:
     yield teller.at(0.0, ev.MechanismActivated(trial=number, replaces=teller.active, **module))
     yield teller.at(0.0, ev.LevelActivity(level="2"))
     teller.active = digest
+
+
+def texts_of(event: ev.Event) -> list[str]:
+    """The texts that an event of a research refers to; those of other events are not made up."""
+    match event:
+        case ev.ResearchRound():
+            return [_answer(event.round, event.research)]
+        case ev.MechanismWritten():
+            return [_module(event.research)]
+    return []
+
+
+def _answer(name: str, research: int) -> str:
+    return f"Research {research}, {name}: " + "the search tries what it tried before, and what it kept is near. " * 40
+
+
+def _module(research: int) -> str:
+    return _MODULE.replace("LONGEST", str(research))
 
 
 def _hypothesis(number: int, name: str) -> str:
