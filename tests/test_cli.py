@@ -15,7 +15,7 @@ from tui.cli import COMMANDS, main, overview, parser_of
 ROOT = Path(__file__).parents[1]
 PROMISED = (
     "run attach status tail pause resume stop kill-trial freeze unfreeze guide approve veto revert edit sessions show "
-    "diff export extend fork backup prune init doctor bench"
+    "diff replay export extend fork backup prune init doctor bench"
 )
 
 

@@ -20,6 +20,11 @@ for name in cli.COMMANDS:
         assert cli.main([name, "--help"]) == 0, name
     assert f"bilevel {name}" in out.getvalue(), name
 """
+APPLICATION = """
+import importlib, pkgutil, tui
+for module in pkgutil.walk_packages(tui.__path__, "tui."):
+    importlib.import_module(module.name)
+"""
 
 
 def loaded(code: str) -> set[str]:
@@ -36,7 +41,11 @@ def test_the_engine_loads_neither_torch_nor_the_terminal_nor_openai_nor_scikit_l
 
 @pytest.mark.parametrize("code", [COMMANDS, HELP], ids=["the command line", "the help of each command"])
 def test_the_command_line_loads_nothing_heavy(code: str) -> None:
-    assert loaded(code).isdisjoint({*HEAVY, "numpy"})
+    assert loaded(code).isdisjoint({*HEAVY, "numpy", "asyncio"})
+
+
+def test_the_application_loads_neither_torch_nor_a_client_of_a_model() -> None:
+    assert loaded(APPLICATION).isdisjoint({*HEAVY, "numpy", "aiosqlite"} - {"textual", "rich"})
 
 
 @pytest.mark.parametrize("module", ["engine/training/supervisor.py", "engine/mechanism/host.py"])

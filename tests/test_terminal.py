@@ -1,4 +1,4 @@
-"""`bilevel` in a true terminal: what a person sees, and what the loss of the terminal does (nothing)."""
+"""`bilevel` in plain lines in a true terminal: what a person sees, and what its loss does (nothing)."""
 
 import os
 import signal
@@ -37,7 +37,8 @@ def bilevel(folder: Path, *words: str) -> pexpect.spawn:
 
 def run(folder: Path, *words: str) -> pexpect.spawn:
     settings = ["--target", "target", "--profile", "cpu", "--approval", "auto", "--no-confirm"]
-    return bilevel(folder, "run", *settings, *words)
+    how = [] if "--headless" in words else ["--plain"]
+    return bilevel(folder, "run", *settings, *how, *words)
 
 
 def view(folder: Path) -> View:
@@ -72,7 +73,7 @@ async def test_ctrl_c_detaches_says_so_and_attach_comes_back(folder: Path) -> No
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
-    again = bilevel(folder, "attach")
+    again = bilevel(folder, "attach", "--plain")
     again.expect("trial   4")
     again.expect("finished")
     again.expect(pexpect.EOF)

@@ -6,7 +6,7 @@ sentence on standard error. Commands import what they need when they run, so tha
 
 import errno
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
@@ -14,7 +14,8 @@ from typing import NoReturn
 from engine.errors import BilevelError, InputError
 from tui.commands import keeping, looking, running, setup, steering
 from tui.output import close_output, prepare_streams
-from tui.subcommand import Subcommand
+from tui.subcommand import Subcommand, database
+from tui.viewing import hindrance, view
 
 GROUPS: dict[str, Sequence[Subcommand]] = {
     "Run": running.COMMANDS,
@@ -72,6 +73,8 @@ def _settle_output() -> None:
 
 
 def _run(argv: list[str]) -> int:
+    if not argv and not hindrance():
+        return view(database(Namespace(db=None)), None)
     if not argv or argv[0] in ("-h", "--help", "help"):
         if len(argv) > 1 and argv[0] == "help":
             return _run([argv[1], "--help"])
@@ -106,7 +109,8 @@ def parser_of(command: Subcommand) -> ArgumentParser:
 
 def overview() -> str:
     """Every command with its sentence, by group."""
-    lines = ["bilevel: autoresearch that a person can supervise from a terminal", "", "usage: bilevel COMMAND [...]"]
+    lines = ["bilevel: autoresearch that a person can supervise from a terminal", ""]
+    lines += ["usage: bilevel COMMAND [...]", "       bilevel                (in a terminal: the list of sessions)"]
     for title, commands in GROUPS.items():
         lines += ["", f"{title}:"]
         lines += [f"  {command.name:<11} {command.help}" for command in commands]

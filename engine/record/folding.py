@@ -139,8 +139,9 @@ def _finished(view: View, event: ev.TrialFinished) -> None:
 
 
 def _acted_in(view: View, trial: int) -> list[Mechanism]:
-    """The mechanisms whose last act is for this trial, which is the newest."""
-    return [known for known in view.mechanisms.values() if known.acts and known.acts[-1].trial == trial]
+    """The mechanisms that acted in this trial, which is the newest."""
+    newest, known = view.acting
+    return [view.mechanisms[digest] for digest in known] if newest == trial else []
 
 
 @_HANDLERS.on(ev.Confirmed)

@@ -110,6 +110,11 @@ def _end_period(mechanism: Mechanism, trial: int) -> None:
 @LEVEL2.on(ev.MechanismActed)
 def _acted(view: View, event: ev.MechanismActed) -> None:
     view.mechanisms[event.hash].acts.append(event)
+    trial, known = view.acting
+    if event.trial != trial:
+        view.acting = (event.trial, (event.hash,))
+    elif event.hash not in known:
+        view.acting = (trial, (*known, event.hash))
 
 
 @LEVEL2.on(ev.MechanismCalls)

@@ -149,6 +149,8 @@ class View:
     mechanisms: dict[str, Mechanism] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
     """Hashes of the active modules in order of injection."""
+    acting: tuple[int, tuple[str, ...]] = (0, ())
+    """The newest trial that any mechanism acted in, and the hashes of those that did."""
     waiting: ev.InjectionWaiting | None = None
     refused_proposals: list[ev.ProposalRefused] = field(default_factory=list)
     proposals: dict[int, list[dict[str, Any]]] = field(default_factory=dict)

@@ -51,7 +51,8 @@ def clean(text: object, width: int = LONGEST_TEXT) -> str:
 
 def labelled(label: str, text: object, width: int = 11) -> list[str]:
     """A fact on as many lines as it takes: its label, then the text in a column that begins at `width`."""
-    wrapped = textwrap.wrap(clean(text, 2000), WIDTH - width, break_on_hyphens=False) or [""]
+    # A word that is longer, such as a path, stays whole: a person copies it.
+    wrapped = textwrap.wrap(clean(text, 2000), WIDTH - width, break_on_hyphens=False, break_long_words=False) or [""]
     return [f"{label if not index else '':<{width}}{line}".rstrip() for index, line in enumerate(wrapped)]
 
 

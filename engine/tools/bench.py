@@ -5,7 +5,6 @@ with a trainer that computes nothing and prints progress like the real one: what
 are of this machine at this moment; they are printed, never tested.
 """
 
-import os
 import shutil
 import statistics
 import tempfile
@@ -19,7 +18,7 @@ from engine.record.events import TrialFinished
 from engine.record.reader import Reader
 from engine.record.settings import Settings
 from engine.record.view import View, fold
-from engine.tools.bench_figure import Figure, Say
+from engine.tools.bench_figure import Figure, Say, cpu_seconds, resident_mb
 from engine.tools.bench_mechanism import mechanism_figures
 from engine.tools.launch import start_engine
 
@@ -63,12 +62,12 @@ def _while_training(folder: Path) -> list[Figure]:
     db = folder / "sessions.db"
     pid = _start(folder, seconds=WATCHED_SECONDS + 4, trials=1)
     _wait(lambda: (view := _view(db)).running is not None and view.running.progress is not None)
-    before, began = _cpu_seconds(pid), time.monotonic()
+    before, began = cpu_seconds(pid), time.monotonic()
     resident = 0.0
     while time.monotonic() - began < WATCHED_SECONDS:
         time.sleep(0.5)
-        resident = max(resident, _resident_mb(pid))
-    cost = (_cpu_seconds(pid) - before) / (time.monotonic() - began)
+        resident = max(resident, resident_mb(pid))
+    cost = (cpu_seconds(pid) - before) / (time.monotonic() - began)
     _stop(db, pid)
     return [
         Figure("engine while a trial trains, part of a core", 100 * cost, "%", 2.0),
@@ -140,15 +139,6 @@ def _wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("the session that is measured does not get on")
         time.sleep(0.1)
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _is_zombie(pid: int) -> bool:

@@ -88,17 +88,23 @@ async def _go_on(store: Store, told: Iterator[ev.Event], run: str, plan: Plan) -
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     log = _Log(Path(plan.db), run)
-    tasks = [asyncio.create_task(log.grow(plan.lines))] if plan.lines else []
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(log.grow(plan.lines))] if plan.lines else []
     if plan.trial_seconds is not None:
         tasks.append(asyncio.create_task(_append(store, told, log)))
-    until = asyncio.create_task(ended.wait())
-    await asyncio.wait([until, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    for task in (until, *tasks):
+    tasks += [asyncio.create_task(ended.wait()), asyncio.create_task(_orphaned(os.getppid()))]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
         task.cancel()
-    done = await asyncio.gather(until, *tasks, return_exceptions=True)
+    done = await asyncio.gather(*tasks, return_exceptions=True)
     for failed in done:
         if isinstance(failed, Exception):
             raise failed
+
+
+async def _orphaned(parent: int) -> None:
+    """Wait until the process that started this one is gone."""
+    while os.getppid() == parent:  # noqa: ASYNC110 (nothing wakes a process whose parent has gone)
+        await asyncio.sleep(1.0)
 
 
 async def _append(store: Store, told: Iterator[ev.Event], log: "_Log") -> None:

@@ -5,12 +5,17 @@ import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engine.errors import InputError
 from tui.subcommand import Subcommand, chosen_view, database, open_record, session_argument, view_of
+
+if TYPE_CHECKING:
+    from argparse import _ActionsContainer
+
+    from engine.record.view import View
 
 INTERRUPTED = 130
 EARLIER_LINES = 10
@@ -43,12 +48,24 @@ def _new_name(db: Path) -> str:
 
 
 def _accompany(args: Namespace, session: str, *, earlier: int | None = EARLIER_LINES) -> int:
-    """After the start: leave the session alone (--detach), watch it, or (--headless) end with it."""
+    """After the start: leave the session alone (--detach), end with it (--headless), or watch it."""
     if args.detach:
         print(f"session {session} runs on its own; come back with: bilevel attach {session}")
         return 0
     if args.headless:
         return _headless(database(args), session, earlier)
+    return _watched(args, session, earlier)
+
+
+def _watched(args: Namespace, session: str, earlier: int | None = EARLIER_LINES, *, read_only: bool = False) -> int:
+    """The application where this terminal can show it, else (or with --plain) lines."""
+    from tui.viewing import hindrance, on_terminal, view
+
+    why_not = hindrance()
+    if not (args.plain or why_not):
+        return view(database(args), session, read_only=read_only)
+    if on_terminal() and not args.plain:
+        print(f"bilevel: plain lines instead of the application: {why_not}", file=sys.stderr)
     return _attached(database(args), session, earlier)
 
 
@@ -83,6 +100,11 @@ def _how_arguments(parser: ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--headless", action="store_true", help="plain lines in the foreground; Ctrl-C ends the session")
     how.add_argument("--detach", action="store_true", help="start the engine alone, and print how to come back")
+    _plain_argument(how)
+
+
+def _plain_argument(parser: "_ActionsContainer") -> None:
+    parser.add_argument("--plain", action="store_true", help="lines of text instead of the application")
 
 
 # --- run --------------------------------------------------------------------------------------------------------------
@@ -116,11 +138,41 @@ def run(args: Namespace) -> int:
     return _accompany(args, _start(args, plan), earlier=None)
 
 
+# --- attach, replay ---------------------------------------------------------------------------------------------------
+def _attach_arguments(parser: ArgumentParser) -> None:
+    session_argument(parser)
+    parser.add_argument("--read-only", action="store_true", help="without the keys that ask the engine for something")
+    _plain_argument(parser)
+
+
 def attach(args: Namespace) -> int:
     """Watch a session that runs, or see how it ended."""
     with open_record(args) as reader:
         session = reader.resolve(args.session)
-    return _attached(database(args), session)
+    return _watched(args, session, read_only=args.read_only)
+
+
+def _replay_arguments(parser: ArgumentParser) -> None:
+    session_argument(parser)
+    parser.add_argument("--at", type=int, metavar="TRIAL", help="begin where this trial has ended (0: the baseline)")
+
+
+def replay(args: Namespace) -> int:
+    """Go through what happened in a session, at any speed, from its first event or from a trial."""
+    from tui.viewing import view
+
+    with open_record(args) as reader:
+        session = reader.resolve(args.session)
+        if args.at is not None:
+            _check_trial(view_of(reader, session), args.at)
+    return view(database(args), session, replay=True, at=args.at)
+
+
+def _check_trial(known: "View", number: int) -> None:
+    if number not in known.history.trials:
+        last = max(known.history.trials, default=None)
+        there = "none yet" if last is None else f"0 to {last}"
+        raise InputError(f"session {known.session} has no trial {number}: there are {there}")
 
 
 # --- resume, extend, fork ---------------------------------------------------------------------------------------------
@@ -212,7 +264,8 @@ COMMANDS = (
     Subcommand(
         "run", "Start a session and watch it.", "bilevel run --trials 50 --target my_script", run, _run_arguments
     ),
-    Subcommand("attach", "Watch a session; Ctrl-C leaves it running.", "bilevel attach last", attach, session_argument),
+    Subcommand("attach", "Watch a session; q leaves it running.", "bilevel attach last", attach, _attach_arguments),
+    Subcommand("replay", "Go through what happened in a session.", "bilevel replay --at 10", replay, _replay_arguments),
     Subcommand(
         "resume",
         "Let a paused session go on, or take up an interrupted one.",

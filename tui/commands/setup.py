@@ -4,10 +4,17 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from engine.errors import InputError
 from tui.output import json_text
 from tui.subcommand import Subcommand, database, force_argument, json_argument
+
+if TYPE_CHECKING:
+    from engine.tools.bench_figure import Figure
 
 
 def _init_arguments(parser: ArgumentParser) -> None:
@@ -55,24 +62,39 @@ def doctor(args: Namespace) -> int:
 
 def _bench_arguments(parser: ArgumentParser) -> None:
     json_argument(parser)
+    parser.add_argument("--view", action="store_true", help="what the application costs, instead of the engine")
+    parser.add_argument("--quick", action="store_true", help="with --view: a few seconds, too short for a figure")
 
 
 def bench(args: Namespace) -> int:
-    """Measure what the engine itself costs on this machine."""
+    """Measure what the engine itself, or the application, costs on this machine."""
     from dataclasses import asdict
 
-    from engine.tools.bench import run_bench
-
+    if args.quick and not args.view:
+        raise InputError("--quick belongs to --view")
+    measure = partial(_view_bench(), quick=args.quick) if args.view else _engine_bench()
     if args.json:
-        figures = run_bench(lambda text: print(text, file=sys.stderr))
+        figures = measure(lambda text: print(text, file=sys.stderr))
         sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
     else:
-        run_bench()
+        measure()
     return 0
+
+
+def _engine_bench() -> Callable[..., list["Figure"]]:
+    from engine.tools.bench import run_bench
+
+    return run_bench
+
+
+def _view_bench() -> Callable[..., list["Figure"]]:
+    from tui.bench_view import run_view_bench
+
+    return run_view_bench
 
 
 COMMANDS = (
     Subcommand("init", "Write a first target.toml for a script.", "bilevel init my_script", init, _init_arguments),
     Subcommand("doctor", "Check what this machine can do.", "bilevel doctor --json", doctor, _doctor_arguments),
-    Subcommand("bench", "Measure the engine's own cost.", "bilevel bench --json", bench, _bench_arguments),
+    Subcommand("bench", "Measure what bilevel itself costs.", "bilevel bench --view", bench, _bench_arguments),
 )

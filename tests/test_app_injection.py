@@ -1,0 +1,197 @@
+"""The decision on an injection: what is read before it, who decides, and what becomes of it when another does."""
+
+import time
+from pathlib import Path
+
+import pytest
+import told_sessions as told
+from fast_sessions import until
+from test_app_mechanisms import GUARD, REVISED, activated
+from test_app_mechanisms import written as module
+from textual.pilot import Pilot
+from viewers import again, lines, press, said, screen_of, text, viewer, write_at, written
+
+from engine.record import events as ev
+from engine.record.schema import blob_hash
+from tui.screens.asking import Ask, Confirm
+from tui.screens.injection import InjectionScreen
+
+ELDER, DIGEST = blob_hash(GUARD.encode()), blob_hash(REVISED.encode())
+
+
+def waiting(deadline: float | None = None, trusted: bool = True, reason: str = "") -> list[ev.Event]:
+    """A revision of an active guard was tested, and waits."""
+    evidence = {
+        "trials": 10,
+        "touched": 4,
+        "kept": 2,
+        "kept_blocked": 1,
+        "blocked": 4,
+        "sandbox": "B",
+        "milliseconds": 0.4,
+        "hooks": {"review": {"called": 10}},
+        "expected": {"says": "helps", "reason": "it saves trials", "effect": -0.2, "interval": [-0.3, -0.1]},
+    }
+    return [
+        *told.beginning(),
+        *told.trials()[:6],
+        *module(GUARD, "guard"),
+        *activated(GUARD, "guard", 3),
+        *module(REVISED, "guard", replaces=ELDER, derived_from=ELDER)[:1],
+        ev.MechanismValidated(hash=DIGEST, name="guard", evidence=evidence),
+        ev.InjectionWaiting(
+            hash=DIGEST,
+            name="guard",
+            approval="grace" if deadline else "ask",
+            trusted=trusted,
+            reason=reason,
+            deadline=deadline,
+        ),
+    ]
+
+
+def decided(decision: str, by: str, reason: str = "") -> ev.Event:
+    return ev.InjectionDecided(hash=DIGEST, name="guard", decision=decision, by=by, reason=reason)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """A session that no engine runs any more."""
+    return write_at(tmp_path / "sessions.db", waiting(), [GUARD.encode(), REVISED.encode()])
+
+
+def is_deciding(pilot: Pilot[str]) -> bool:
+    return isinstance(pilot.app.screen, InjectionScreen)
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_everything_that_a_decision_needs_stands_on_the_screen(db: Path, size: tuple[int, int]) -> None:
+    async with viewer(db, size=size) as pilot:
+        await press(pilot, "i")
+        await pilot.pause()
+        shown = " ".join("\n".join(line.strip("┃ ") for line in lines(pilot)).split())
+        for part in ("to be guard", "blocked a proposal", "helps: it saves trials", "-0.3000 to -0.1000", "level B"):
+            assert part in shown, part
+        assert "blocked 1 of the 2 kept" in shown and f"sha256 {DIGEST}" in shown
+        await press(pilot, "s")
+        assert "MORE = 1" in text(pilot)
+        await press(pilot, "d")
+        assert "-    LIMIT = 3" in text(pilot) and "+2 -1 to guard" in text(pilot) and DIGEST in text(pilot)
+        await press(pilot, "r")
+        assert "blocked a proposal" in text(pilot)
+        await press(pilot, "escape")
+        assert not is_deciding(pilot)
+
+
+async def test_the_clock_counts_down_and_says_what_it_will_do(tmp_path: Path) -> None:
+    deadline = time.time() + 100
+    reason = "It was written by a model and runs at level C: a person has to let it in, or --unsafe has to be given."
+    db = write_at(tmp_path / "sessions.db", waiting(deadline, False, reason), [GUARD.encode(), REVISED.encode()])
+    async with viewer(db, size=(80, 24)) as pilot:
+        screen_of(pilot).engine_watch.close()  # type: ignore[union-attr]
+        await press(pilot, "i")
+        screen = pilot.app.screen
+        assert isinstance(screen, InjectionScreen)
+        assert "the engine does not answer" in text(pilot) or "clock turns it away: 1:" in text(pilot)
+        told_there = " ".join(line.plain.strip() for line in screen._count(78))
+        assert reason in told_there or "bilevel resume" in told_there
+
+
+async def test_who_only_looks_has_no_screen_to_decide_on(db: Path) -> None:
+    for how in ({"read_only": True}, {"replay": True, "at": 3}):
+        async with viewer(db, **how) as pilot:
+            await press(pilot, "i", "a", "v")
+            assert pilot.app.screen is screen_of(pilot)
+
+
+# --- deciding ---------------------------------------------------------------------------------------------------------
+async def test_a_decision_that_reaches_no_engine_says_so_and_nothing_is_decided(db: Path) -> None:
+    async with viewer(db, size=(80, 24)) as pilot:
+        await press(pilot, "a", "a")
+        assert (
+            isinstance(pilot.app.screen, Confirm) and DIGEST in text(pilot) and "blocked 1 of the 2 kept" in text(pilot)
+        )
+        await press(pilot, "y")
+        assert "✗ approve: refused" in said(pilot) and f"bilevel resume {told.NAME}" in said(pilot)
+        assert is_deciding(pilot) and screen_of(pilot).feed.newest.waiting is not None
+
+
+@pytest.mark.parametrize("key", ["n", "enter", "escape"])
+async def test_everything_but_y_means_no(db: Path, key: str) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, "i", "a", key)
+        assert is_deciding(pilot) and said(pilot) == ""
+
+
+async def test_a_veto_asks_why_and_may_be_thought_better_of(db: Path) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, "v", "v")
+        assert isinstance(pilot.app.screen, Ask)
+        await press(pilot, *"too slow", "escape")
+        assert is_deciding(pilot) and said(pilot) == ""
+
+
+# --- when another decides ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("keys", ["i", "ia", "iv", "ia?"])
+@pytest.mark.parametrize(
+    ("decision", "by", "reason", "says"),
+    [
+        ("vetoed", "person", "too slow", "vetoed by a person: too slow"),
+        ("approved", "clock", "", "let in by the clock"),
+        ("refused", "engine", "its sandbox is gone", "turned away by the engine: its sandbox is gone"),
+    ],
+)
+async def test_a_decision_elsewhere_closes_the_screen_and_what_was_asked_and_says_who_decided(
+    db: Path, keys: str, decision: str, by: str, reason: str, says: str
+) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, *(key.replace("?", "question_mark") for key in keys))
+        assert pilot.app.screen is not screen_of(pilot)
+        await written(db, [decided(decision, by, reason)])
+        await again(pilot)
+        await until(lambda: pilot.app.screen is screen_of(pilot))
+        await until(lambda: f"guard: {says}" in said(pilot))
+
+
+async def test_another_that_waits_afterwards_does_not_take_the_place_of_the_first_unseen(db: Path) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, "i", "a")
+        other = ev.InjectionWaiting(hash=ELDER, name="guard", approval="ask", trusted=True)
+        await written(db, [decided("vetoed", "person"), other])
+        await again(pilot)
+        await until(lambda: pilot.app.screen is screen_of(pilot))
+        await again(pilot)
+        assert "INJECTION" in text(pilot)
+
+
+# --- the editor -------------------------------------------------------------------------------------------------------
+async def test_without_an_editor_it_is_said_where_the_file_lies(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDITOR", raising=False)
+    monkeypatch.delenv("VISUAL", raising=False)
+    async with viewer(db) as pilot:
+        await press(pilot, "i", "e")
+        assert "EDITOR is not set" in said(pilot) and "/m/guard.py" in said(pilot)
+
+
+async def test_nothing_to_veto_is_said(db: Path) -> None:
+    await written(db, [decided("vetoed", "person")])
+    async with viewer(db) as pilot:
+        await press(pilot, "v")
+        assert "no mechanism waits for a decision, and Level 2 does no research" in said(pilot)
+        await written(db, [ev.ResearchStarted(research=1, trial=3)])
+        await again(pilot)
+        await press(pilot, "v")
+        assert "Calls off research 1" in text(pilot)
+
+
+async def test_stopping_asks_when_and_reverting_with_the_hash(db: Path) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, "S")
+        assert "after the trial that trains" in text(pilot) and "w  now" in text(pilot)
+        await press(pilot, "enter", "4", "g", "R")
+        assert f"source {ELDER}" in text(pilot)
+        await press(pilot, "enter")
+        assert said(pilot) == ""
+        await press(pilot, "down", "R")
+        assert "choose an active mechanism first" in said(pilot)

@@ -1,0 +1,213 @@
+"""Finding and taking away: search, trials by number, the clipboard, files, pictures, themes, the palette, the help."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+import told_sessions as told
+from textual.pilot import Pilot
+from viewers import lines, press, said, screen_of, text, viewer, write_at
+
+from engine.record import events as ev
+from tui.actions import ACTIONS, COMPARE_ACTIONS, INJECTION_ACTIONS, SESSIONS_ACTIONS, Action, exists
+from tui.app import THEMES
+from tui.panes.trials import TrialsPane
+from tui.screens.help import help_page, told_lines
+
+
+@pytest.fixture
+def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished session; the working directory is empty but for its record."""
+    monkeypatch.chdir(tmp_path)
+    return write_at(tmp_path / "sessions.db", told.whole(), [told.SOURCE.encode()])
+
+
+def written_here(db: Path) -> list[str]:
+    return sorted(path.name for path in db.parent.glob("bilevel-*"))
+
+
+async def search(pilot: Pilot[str], expression: str) -> None:
+    await press(pilot, "slash", *(["ctrl+u"] if pilot.app.screen is not screen_of(pilot) else ()))
+    await press(pilot, *expression, "enter")
+
+
+# --- finding ----------------------------------------------------------------------------------------------------------
+async def test_n_and_shift_n_go_through_the_matches_of_an_expression_and_mark_them(db: Path) -> None:
+    async with viewer(db, size=(120, 40)) as pilot:
+        rows = screen_of(pilot).query_one(TrialsPane).rows
+        await press(pilot, "1")
+        await search(pilot, "model.*batch")
+        found = [rows.trial_at(rows.cursor)]
+        while "no further match" not in said(pilot):
+            await press(pilot, "N")
+            found.append(rows.trial_at(rows.cursor))
+        assert found[:-1] == [7, 6, 3, 1]
+        await press(pilot, "n")
+        assert rows.trial_at(rows.cursor) == 3
+
+
+async def test_a_search_in_a_source_finds_each_match_of_the_last_page_too(db: Path) -> None:
+    async with viewer(db, size=(80, 24)) as pilot:
+        screen = screen_of(pilot)
+        await press(pilot, "4", "s", "tab")
+        side = screen.query_one("#side")
+        assert screen.focused is side
+        side.show_lines([f"line {index}{' here' if index in (3, 95, 98) else ''}" for index in range(100)])
+        await search(pilot, "here")
+        found = [side._found]
+        for _ in range(3):
+            await press(pilot, "n")
+            found.append(side._found)
+        assert found == [3, 95, 98, 98] and "no further match" in said(pilot)
+
+
+async def test_what_is_no_expression_and_what_matches_nothing_is_said(db: Path) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, "1", "n")
+        assert "search for something first" in said(pilot)
+        await search(pilot, "(")
+        assert "( is no regular expression" in said(pilot)
+        await search(pilot, "a{99999999999}")
+        assert "a{99999999999} is no regular expression" in said(pilot)
+        await search(pilot, "nowhere")
+        assert "nothing matches nowhere" in said(pilot)
+        await press(pilot, "5", "slash")
+        assert "there are no lines to search here" in said(pilot)
+
+
+async def test_an_expression_that_would_take_for_ever_is_given_up_and_its_marks_taken_away(tmp_path: Path) -> None:
+    source = told.SOURCE + f"# {'a' * 60}!\n"
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    written_now = ev.MechanismWritten(hash=digest, name="slow", purpose="p", source="s", written_by="model", path="/m")
+    db = write_at(tmp_path / "sessions.db", [*told.beginning(), written_now], [source.encode()])
+    async with viewer(db) as pilot:
+        await press(pilot, "4", "s", "tab")
+        lines = screen_of(pilot).lines_in_focus()
+        assert lines is not None and "aaaa" in lines.text()
+        await search(pilot, "(a+)+$")
+        assert "takes too long" in said(pilot) and lines.pattern is None
+        await search(pilot, "a+!")
+        assert lines.pattern is not None and "nothing matches" not in said(pilot)
+
+
+async def test_a_trial_is_gone_to_by_its_number(db: Path) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, "colon", "3", "enter")
+        assert screen_of(pilot).selection.trial == 3 and "trial 3" in text(pilot)
+        await press(pilot, "colon", "4", "2", "enter")
+        assert "there is no trial 42 yet" in said(pilot)
+        await press(pilot, "colon", "x", "enter")
+        assert "x is no trial's number" in said(pilot) and screen_of(pilot).selection.trial == 3
+        await press(pilot, "colon", "escape", "colon", "enter")
+        assert screen_of(pilot).selection.trial == 3
+
+
+async def test_the_palette_goes_to_a_trial(db: Path) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, "ctrl+p", *"go to trial 6")
+        await pilot.pause(0.2)
+        await press(pilot, "enter", "enter")
+        assert screen_of(pilot).selection.trial == 6
+
+
+# --- taking away ------------------------------------------------------------------------------------------------------
+async def test_a_pane_is_copied_and_that_a_terminal_may_drop_it_is_said(db: Path) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, "3", "c")
+        assert "BATCH" in pilot.app.clipboard and "may drop it" in said(pilot)
+        await press(pilot, "5", "c")
+        assert "val_bpb" in pilot.app.clipboard
+
+
+async def test_a_pane_and_the_screen_are_written_to_new_files(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.screens.keeping.time.strftime", lambda form: "120000")
+    async with viewer(db) as pilot:
+        await press(pilot, "1", "o", "up", "o", "x")
+        names = [f"bilevel-{told.NAME}-120000-{name}" for name in ("screen.svg", "trials-2.txt", "trials.txt")]
+        assert written_here(db) == names
+        assert "BATCH" in (db.parent / names[2]).read_text() and (db.parent / names[0]).read_text().startswith("<svg")
+        assert str(db.parent / names[1]) in said(pilot)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="a read-only directory does not hinder root")
+async def test_a_read_only_directory_is_said_in_a_sentence(db: Path) -> None:
+    async with viewer(db) as pilot:
+        db.parent.chmod(0o500)
+        try:
+            await press(pilot, "o")
+        finally:
+            db.parent.chmod(0o700)
+        assert "cannot be written: Permission denied" in said(pilot) and not written_here(db)
+
+
+async def test_a_directory_that_is_gone_is_said_in_a_sentence(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with viewer(db) as pilot:
+        monkeypatch.setattr("tui.screens.keeping.Path.absolute", lambda self: Path("/dev/null/there") / self)
+        await press(pilot, "o")
+        assert "cannot be written: Not a directory" in said(pilot)
+
+
+async def test_a_working_directory_that_was_removed_is_said_too(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = db.parent / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    async with viewer(db) as pilot:
+        gone.rmdir()
+        await press(pilot, "o", "x")
+        assert said(pilot).count("cannot be written: No such file or directory") == 2
+
+
+async def test_themes_go_round(db: Path) -> None:
+    async with viewer(db) as pilot:
+        seen = [pilot.app.theme]
+        for _ in THEMES:
+            await press(pilot, "t")
+            seen.append(pilot.app.theme)
+        assert seen == [*THEMES, THEMES[0]]
+
+
+# --- the help ---------------------------------------------------------------------------------------------------------
+TABLES = {"live": (ACTIONS, False), "replay": (ACTIONS, True), "sessions": (SESSIONS_ACTIONS, False)}
+TABLES |= {"injection": (INJECTION_ACTIONS, False), "comparison": (COMPARE_ACTIONS, False)}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("table", TABLES)
+def test_every_action_stands_on_one_page_of_any_screen(table: str, size: tuple[int, int]) -> None:
+    actions, replay = TABLES[table]
+    here = [action for action in actions if exists(action, replay=replay, read_only=replay)]
+    width, height = size[0] - 2, size[1] - 2
+    page = help_page(here, width, height)
+    assert len(page) <= height and max(line.cell_len for line in page) <= width
+    whole = "\n".join(line.plain for line in page)
+    for keys, _, help in told_lines(here):
+        assert keys in whole
+        assert all(word in whole for word in help.split())
+
+
+def test_every_key_is_of_one_action_in_each_way_of_seeing_a_session() -> None:
+    for replay in (False, True):
+        here = [action for action in ACTIONS if exists(action, replay=replay, read_only=False)]
+        keys = [key for action in here for key in action.key.split(",")]
+        assert len(keys) == len(set(keys))
+
+
+def test_every_action_has_a_method_that_carries_it_out() -> None:
+    from tui.screens.injection import InjectionScreen
+    from tui.screens.session import SessionScreen
+
+    def missing(actions: tuple[Action, ...], screen: type) -> list[str]:
+        names = [action.id.partition("(")[0] for action in actions]
+        return [name for name in names if not hasattr(screen, f"action_{name}")]
+
+    assert missing(ACTIONS, SessionScreen) == missing(INJECTION_ACTIONS, InjectionScreen) == []
+
+
+async def test_the_help_of_a_replay_has_its_keys_and_no_commands(db: Path) -> None:
+    async with viewer(db, replay=True, size=(80, 24)) as pilot:
+        await press(pilot, "question_mark")
+        assert "Replay" in text(pilot) and "Steering" not in text(pilot)
+        assert any("[ ]" in line and "trial" in line for line in lines(pilot))
+        await press(pilot, "question_mark")
+        assert pilot.app.screen is screen_of(pilot)

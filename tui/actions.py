@@ -1,0 +1,201 @@
+"""Every action of the application, in one table: keys, footer, help and command palette are made from it.
+
+An action is carried out by the screen's method `action_<id>`. `where` says when it exists: "live" and "replay" for the
+two ways of seeing a session, "command" for what asks the engine for something: that exists neither in a replay nor
+for a viewer that was opened read-only.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding
+
+Where = Literal["both", "live", "replay", "command"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that a person can do. `key` may name several, separated by commas; `footer`: it is shown there."""
+
+    id: str
+    key: str
+    label: str
+    help: str
+    group: str
+    where: Where = "both"
+    footer: bool = False
+    key_display: str | None = None
+
+    @property
+    def keys(self) -> str:
+        """The keys as a person reads them."""
+        return self.key_display or " ".join(_READ.get(key, key) for key in self.key.split(","))
+
+    def binding(self) -> Binding:
+        """The same for Textual."""
+        return Binding(self.key, self.id, self.label, show=self.footer, key_display=self.keys)
+
+
+_READ = {
+    "space": "space",
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "comma": ",",
+    "full_stop": ".",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "left_parenthesis": "(",
+    "right_parenthesis": ")",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "ctrl+p": "^p",
+    "enter": "⏎",
+    "escape": "esc",
+}
+
+ACTIONS: tuple[Action, ...] = (
+    # --- looking
+    Action("pane(1)", "1", "Trials", "To a pane, by its number.", "Panes"),
+    Action("pane(2)", "2", "Output", "To a pane, by its number.", "Panes"),
+    Action("pane(3)", "3", "Parameters", "To a pane, by its number.", "Panes"),
+    Action("pane(4)", "4", "Mechanisms", "To a pane, by its number.", "Panes"),
+    Action("pane(5)", "5", "Curve", "To a pane, by its number.", "Panes"),
+    Action("pane(6)", "6", "Level 2", "To a pane, by its number.", "Panes"),
+    Action("zoom", "z", "Zoom", "This pane on the whole screen.", "Panes"),
+    Action("hold", "space", "Hold", "Hold what is shown, or go on.", "Looking", "live", footer=True),
+    Action("follow", "escape", "Follow", "Back to now; follow it.", "Looking"),
+    Action("goto_trial", "colon", "Go to trial", "Go to a trial by its number.", "Looking"),
+    Action("search", "slash", "Search", "Search the pane, by a regex.", "Looking"),
+    Action("find(1)", "n", "Next", "To the match after or before.", "Looking"),
+    Action("find(-1)", "N", "Previous", "To the match after or before.", "Looking"),
+    Action("copy", "c", "Copy", "Copy the pane (by OSC 52).", "Looking"),
+    Action("write", "o", "Write", "Write the pane to a file.", "Looking"),
+    Action("picture", "x", "Picture", "The screen as an SVG file.", "Looking"),
+    Action("theme", "t", "Theme", "The next theme.", "Looking"),
+    Action("side('source')", "s", "Source", "A mechanism's source.", "Mechanisms and Level 2"),
+    Action("side('difference')", "d", "Difference", "What it changed of its elder.", "Mechanisms and Level 2"),
+    Action("side('evidence')", "r", "Evidence", "Its rehearsal, what it did.", "Mechanisms and Level 2"),
+    Action("side('acts')", "w", "Acts", "The decisions that it changed.", "Mechanisms and Level 2"),
+    Action("turn", "b", "Question", "Of a round: question, answer.", "Mechanisms and Level 2"),
+    # --- steering
+    Action("decide", "i", "Decide", "What waits for a decision.", "Steering", "command", True),
+    Action("approve", "a", "Approve", "Let it in (asks first).", "Steering", "command"),
+    Action("veto", "v", "Veto", "Turn it away, or end research.", "Steering", "command"),
+    Action("edit", "e", "Edit", "Edit a mechanism in $EDITOR.", "Steering", "command"),
+    Action("revert", "R", "Revert", "Take a mechanism out (asks).", "Steering", "command"),
+    Action("freeze", "f", "Freeze", "Freeze or free a parameter.", "Steering", "command"),
+    Action("guide", "m", "Guide", "Words for the next proposals.", "Steering", "command"),
+    Action("pause_engine", "P", "Pause", "Pause the session, or go on.", "Steering", "command", True),
+    Action("kill_trial", "K", "Kill trial", "Stop this trial (asks first).", "Steering", "command"),
+    Action("stop", "S", "Stop", "End the session (asks first).", "Steering", "command"),
+    # --- replay
+    Action("play", "space", "Play", "Play or hold.", "Replay", "replay", True),
+    Action(
+        "speed(-1)", "less_than_sign,minus", "Slower", "Half or twice the speed.", "Replay", "replay", key_display="<"
+    ),
+    Action(
+        "speed(1)", "greater_than_sign,plus", "Faster", "Half or twice the speed.", "Replay", "replay", key_display=">"
+    ),
+    Action("step('event',-1)", "comma", "Event back", "To the event before or after.", "Replay", "replay"),
+    Action("step('event',1)", "full_stop", "Event on", "To the event before or after.", "Replay", "replay"),
+    Action(
+        "step('trial',-1)",
+        "left_square_bracket",
+        "Trial back",
+        "To the trial before or after.",
+        "Replay",
+        "replay",
+        True,
+    ),
+    Action(
+        "step('trial',1)", "right_square_bracket", "Trial on", "To the trial before or after.", "Replay", "replay", True
+    ),
+    Action(
+        "step('injection',-1)",
+        "left_curly_bracket",
+        "Injection back",
+        "To the injection before, after.",
+        "Replay",
+        "replay",
+    ),
+    Action(
+        "step('injection',1)",
+        "right_curly_bracket",
+        "Injection on",
+        "To the injection before, after.",
+        "Replay",
+        "replay",
+    ),
+    Action("step('best',-1)", "left_parenthesis", "Best back", "To the best before or after.", "Replay", "replay"),
+    Action("step('best',1)", "right_parenthesis", "Best on", "To the best before or after.", "Replay", "replay"),
+    # --- the application
+    Action("sessions", "l", "Sessions", "The list of sessions.", "Application"),
+    Action("help", "question_mark", "Help", "This page.", "Application", footer=True),
+    Action("palette", "ctrl+p", "Commands", "Find an action by name.", "Application", footer=True),
+    Action("leave", "q", "Leave", "Leave; the session goes on.", "Application", footer=True),
+)
+
+SESSIONS_ACTIONS: tuple[Action, ...] = (
+    Action("open", "enter", "Open", "See the session: live if it runs, else at its end.", "Sessions", footer=True),
+    Action("replay", "r", "Replay", "Replay the session from its first event.", "Sessions", footer=True),
+    Action(
+        "filter",
+        "slash",
+        "Filter",
+        "Words that have to occur: name, target, model, state, mechanisms.",
+        "Sessions",
+        footer=True,
+    ),
+    Action("all", "escape", "All", "Without the filter.", "Sessions"),
+    Action("mark", "space", "Mark", "Mark the session to be compared; two at most.", "Sessions", footer=True),
+    Action("compare", "C", "Compare", "Compare the two that are marked.", "Sessions", footer=True),
+    Action("theme", "t", "Theme", "The next theme: dark, light, the terminal's own colours.", "Application"),
+    Action("help", "question_mark", "Help", "This page.", "Application", footer=True),
+    Action("palette", "ctrl+p", "Commands", "Find an action by its name.", "Application"),
+    Action("leave", "q", "Leave", "Leave; a session that runs goes on.", "Application", footer=True),
+)
+"""What a person can do in the list of sessions."""
+
+COMPARE_ACTIONS: tuple[Action, ...] = (
+    Action("back", "escape,q,l", "Back", "Back to the list of sessions.", "Comparison", footer=True, key_display="q"),
+    Action("theme", "t", "Theme", "The next theme: dark, light, the terminal's own colours.", "Application"),
+    Action("help", "question_mark", "Help", "This page.", "Application", footer=True),
+)
+"""What a person can do where two sessions are compared."""
+
+
+INJECTION_ACTIONS: tuple[Action, ...] = (
+    Action("approve", "a", "Approve", "Let it in at the next boundary (asks first).", "Deciding", footer=True),
+    Action("veto", "v", "Veto", "Turn it away, with a reason.", "Deciding", footer=True),
+    Action("edit", "e", "Edit", "Its file in $EDITOR: the changed one takes its place.", "Deciding", footer=True),
+    Action("dismiss(None)", "escape,q,i", "Later", "Decide later.", "Deciding", footer=True, key_display="esc"),
+    Action("part('evidence')", "r", "Evidence", "What it would have done, what effect is expected.", "Looking"),
+    Action("part('source')", "s", "Source", "The source that is decided on.", "Looking"),
+    Action("part('difference')", "d", "Difference", "To the module that it was developed from.", "Looking"),
+    Action("search", "slash", "Search", "Search in the part with the focus (a regular expression).", "Looking"),
+    Action("find(1)", "n", "Next", "The next match.", "Looking"),
+    Action("find(-1)", "N", "Previous", "The match before.", "Looking"),
+    Action("help", "question_mark", "Help", "This page.", "Looking", footer=True),
+)
+"""What a person can do where a mechanism waits for a decision."""
+
+
+def exists(action: Action, *, replay: bool, read_only: bool) -> bool:
+    """Whether the action exists in this way of seeing a session."""
+    match action.where:
+        case "live":
+            return not replay
+        case "replay":
+            return replay
+        case "command":
+            return not (replay or read_only)
+    return True
+
+
+def action_named(name: str, parameters: tuple[object, ...] = ()) -> Action | None:
+    """The action that a binding calls, by its name and arguments; None for one that is not of this table."""
+    called = name + (f"({','.join(map(repr, parameters))})" if parameters else "")
+    return next((action for action in ACTIONS if action.id == called), None)

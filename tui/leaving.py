@@ -1,0 +1,26 @@
+"""What a person is told who leaves: whether the session goes on, how to come back, and the exit code."""
+
+from engine.errors import BilevelError
+from engine.record.lock import holder
+from tui.feed import Feed
+
+
+def goodbye(feed: Feed) -> tuple[str, int]:
+    """One line, and 0 for a session that goes on or has finished, 1 for one that failed or whose engine is gone."""
+    feed.poll()
+    session, status = feed.session, feed.newest.status
+    if status in ("finished", "failed"):
+        word = "has finished" if status == "finished" else "has failed"
+        return f"session {session} {word}: `bilevel show {session}` tells what it came to", int(status == "failed")
+    if not _runs(feed):
+        return f"no engine runs session {session}: `bilevel resume {session}` takes it up again", 1
+    goes_on = "stays paused" if status == "paused" else "goes on"
+    return f"session {session} {goes_on}; come back with: bilevel attach {session}", 0
+
+
+def _runs(feed: Feed) -> bool:
+    try:
+        found = holder(feed.db)
+    except BilevelError:  # nobody can tell: an engine that is not known to be gone goes on
+        return True
+    return found is not None and (found.session == feed.session or not found.pid)

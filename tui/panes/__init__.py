@@ -1,0 +1,1 @@
+"""The panes of a session's screen: each shows one side of the view, at whatever event it stands."""

@@ -1,0 +1,181 @@
+"""The session at a glance: what it is, whether it is alive, what each level does, how far it is, what it has found."""
+
+import time
+
+from rich.text import Text
+from textual import events
+
+from engine.record.summary import cost, sandbox_level
+from engine.record.view import View
+from engine.record.wording import clean, metric_name, number, signed
+from tui.gpu import Gpu, Reading
+from tui.moment import Moment
+from tui.panes.glyphs import SESSION
+from tui.panes.phrases import Part, doing, lasting, row
+from tui.widgets.block import Block
+
+NARROW = 100
+"""Columns below which the header takes a third line."""
+_BAR = 12
+_ENDED = ("finished", "failed")
+_ENGINE = {"answers": ("alive", "good"), "silent": ("silent", "warn"), "gone": ("gone", "bad")}
+"""How an engine's state reads, and its style."""
+
+
+class Header(Block):
+    """Two lines, three where it is narrow. Draws only the lines that differ from those before."""
+
+    DEFAULT_CSS = "Header { padding: 0 1; background: $panel; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gpu = Gpu()
+        self._shown: tuple[Moment, bool] | None = None
+        self._known: tuple[int, ...] = ()
+        self._found: list[Part] = []
+
+    def on_unmount(self) -> None:
+        self.gpu.stop()
+
+    def show(self, moment: Moment, held: bool = False) -> None:
+        """Bring it to the moment; `held`: the person holds what is shown."""
+        self._shown = (moment, held)
+        if not moment.replay:
+            self.gpu.start()
+        # Before its first layout the header has no width of its own.
+        width = self.size.width or self.app.size.width - 2
+        what, far, found = _identity(moment), _progress(moment), self._result(moment.view)
+        alive = [Part(0, part) for part in _health(moment, held)]
+        gpu = [] if moment.replay or self.gpu.reading is None else [Part(4, _gpu(self.gpu.reading))]
+        if width < NARROW - 2:
+            lines = [row(what, alive, width), row(far, gpu, width), row(found, [], width)]
+        else:
+            lines = [row(what, alive, width), row([*far, *found], gpu, width)]
+        self.show_lines(lines)
+
+    def _result(self, view: View) -> list[Part]:
+        """The best with its difference to the baseline, what was confirmed, the cost: anew when a run has ended."""
+        known = (len(view.finished_runs), len(view.confirmations), view.calls)
+        if known != self._known:
+            self._known, self._found = known, [*_best(view), *_confirmed(view), Part(5, _cost(view))]
+        return self._found
+
+    def on_resize(self, event: events.Resize) -> None:
+        if self._shown is not None:
+            self.call_after_refresh(self.show, *self._shown)
+
+
+def state_of(moment: Moment) -> str:
+    """The session's state: one that no engine runs, although it has not ended, is interrupted."""
+    view = moment.view
+    gone = not moment.replay and moment.engine.state == "gone"
+    return "interrupted" if gone and view.status not in _ENDED else view.status
+
+
+# --- the first line ---------------------------------------------------------------------------------------------------
+def _identity(moment: Moment) -> list[Part]:
+    view, state = moment.view, state_of(moment)
+    sign, style = SESSION.get(state, ("?", "warn"))
+    parts = [Part(0, Text(f"{sign} {state}", style))]
+    if view.status_reason and state == view.status != "running":
+        parts.append(Part(3, Text(clean(view.status_reason, 40), "dim")))
+    parts.append(Part(1, Text(clean(view.session, 40), "strong")))
+    if view.stand_in:
+        parts.append(Part(0, Text(f" STAND-IN {clean(view.model, 20)} ", "alert")))
+    else:
+        parts.append(Part(2, Text(clean(view.model, 40))))
+    target = clean(view.target.get("name", "?"), 30)
+    parts.append(Part(4, Text(f"{target}/{clean(view.settings.profile, 12)}")))
+    parts.append(Part(6, Text(f"approval {_approval(view)}", "dim")))
+    sandbox = sandbox_level(view)
+    if sandbox and "2" in view.settings.levels:
+        parts.append(Part(5, Text(f"sandbox {clean(sandbox, 12)}", "dim")))
+    return parts
+
+
+def _approval(view: View) -> str:
+    grace = view.settings.approval == "grace"
+    return f"grace {lasting(view.settings.grace)}" if grace else view.settings.approval
+
+
+def _health(moment: Moment, held: bool) -> list[Text]:
+    """Replay and hold, else the engine's state with the age of the newest event."""
+    view = moment.view
+    if moment.replay:
+        at = time.strftime("%H:%M:%S", time.localtime(view.time))
+        return [Text(f" REPLAY {at} · {moment.feed.position}/{moment.feed.head} ", "alert")]
+    parts = [Text(f" HELD {moment.feed.head - moment.feed.position} behind ", "alert")] if held else []
+    age = f"{lasting(moment.now - view.time)} ago" if view.seq else "none yet"
+    if view.status in _ENDED:
+        return [*parts, Text(f"ended {age}", "dim")]
+    word, style = _ENGINE.get(moment.engine.state, (moment.engine.state, "warn"))
+    said = Text.assemble((f"engine {word}", style), (f" · last event {age}", "dim"))
+    return [*parts, said]
+
+
+# --- how far ----------------------------------------------------------------------------------------------------------
+def _progress(moment: Moment) -> list[Part]:
+    """What each level does, the trial's bar, the trials done."""
+    view = moment.view
+    parts = []
+    if state_of(moment) != "interrupted":
+        for level, words in doing(view):
+            parts.append(Part(0 if level == "1" else 3, Text.assemble((f"L{level} ", "accent"), words)))
+            parts += _bar(moment) if level == "1" else []
+    done = f"{view.completed}/{view.settings.trials} trials"
+    return [*parts, Part(1, Text(done))]
+
+
+def _bar(moment: Moment) -> list[Part]:
+    running = moment.view.running
+    if running is None:
+        return []
+    progress = running.progress
+    ran = lasting(moment.now - running.since)
+    if progress is None or progress.fraction is None:
+        step = f"step {progress.step}, " if progress is not None else "starts, "
+        return [Part(2, Text(f"{step}{ran}"))]
+    fraction = min(1.0, max(0.0, progress.fraction))
+    full = round(_BAR * fraction)
+    bar = Text.assemble(("━" * full, "accent"), ("╌" * (_BAR - full), "dim"))
+    left = f", {lasting(progress.remaining)} left" if progress.remaining is not None else f", {ran}"
+    return [Part(3, bar), Part(2, Text(f"{100 * fraction:.0f} %{left}"))]
+
+
+# --- what came of it --------------------------------------------------------------------------------------------------
+def _best(view: View) -> list[Part]:
+    best, baseline = view.history.best, view.baseline
+    name = clean(metric_name(view), 20)
+    if best is None or best.metric is None:
+        return [Part(3, Text(f"no {name} yet", "dim"))]
+    value = Text.assemble(f"best {name} ", (number(best.metric), "strong"))
+    if best.number == 0 or baseline is None or baseline.metric is None:
+        return [Part(1, value.append(" (the baseline)", "dim"))]
+    gap = Text.assemble((signed(best.metric - baseline.metric), "good"), (" to the baseline", "dim"))
+    return [Part(1, value.append(f" (trial {best.number})", "dim")), Part(2, gap)]
+
+
+def _confirmed(view: View) -> list[Part]:
+    confirmed = view.confirmed
+    if confirmed is None or confirmed.difference is None:
+        return []
+    text = f"confirmed {signed(confirmed.difference)}"
+    if confirmed.interval:
+        text += f" [{signed(confirmed.interval[0])}, {signed(confirmed.interval[1])}]"
+    return [Part(1, Text(text, "strong"))]
+
+
+def _cost(view: View) -> Text:
+    if view.stand_in:
+        return Text("no cost: stand-in", "dim")
+    spent = cost(view)
+    told = "cost unknown" if spent is None else f"cost {spent:.4f}"
+    limit = view.settings.max_cost
+    return Text(told + (f" of {limit:g}" if limit is not None and spent is not None else ""))
+
+
+def _gpu(told: Reading) -> Text:
+    which = f"GPU {told.index}" if told.count > 1 else "GPU"
+    use = f" {told.percent} %" if told.percent is not None else ""
+    heat = f" {told.celsius} °C" if told.celsius is not None else ""
+    return Text(f"{which}{use} {told.used:.0f}/{told.total:.0f} GiB{heat}")

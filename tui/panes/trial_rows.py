@@ -1,0 +1,212 @@
+"""A row a trial, made when it is seen: what it was, what it came to, who proposed it, what it changed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rich.cells import set_cell_size
+from rich.text import Text
+
+from engine.record.view import View
+from engine.record.wording import clean, counted, number, signed
+from engine.search.trials import History, Trial
+from tui.moment import Moment
+from tui.panes.glyphs import BEYOND, STATUS, TIE, WORSE
+from tui.panes.phrases import doing, lasting, run_words
+from tui.plain import changes
+from tui.widgets.lines import LineView
+
+CHANGE_WIDTH = 28
+"""Columns that the change should have: others give way to it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the cells of a trial's row are made from; `before`: the best metric before it."""
+
+    view: View
+    trial: Trial
+    before: float | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """`rank`: where it is narrow, the highest go first and those of 0 never. A negative width aligns to the right."""
+
+    heading: str
+    width: int
+    rank: int
+    cell: Callable[[Row], tuple[str, str]]
+
+
+def _sign(row: Row) -> tuple[str, str]:
+    return STATUS.get(row.trial.status, ("?", "warn"))
+
+
+def _word(row: Row) -> tuple[str, str]:
+    return "baseline" if row.trial.number == 0 else row.trial.status, _sign(row)[1]
+
+
+def _metric(row: Row) -> tuple[str, str]:
+    return number(row.trial.metric), "strong" if row.trial.kept else ""
+
+
+def _difference(row: Row) -> tuple[str, str]:
+    trial = row.trial
+    if trial.metric is None or row.before is None:
+        return "", ""
+    history = row.view.history
+    better = history.loss(trial.metric) < history.loss(row.before)
+    return signed(trial.metric - row.before), "good" if better else "dim"
+
+
+def noise_mark(trial: Trial) -> tuple[str, str]:
+    """How it stands in the light of the noise, as a sign and its style."""
+    if trial.beyond_noise:
+        return BEYOND, "good"
+    return {"tie": (TIE, "dim"), "worse": (WORSE, "bad")}.get(trial.verdict or "", ("", ""))
+
+
+def _seconds(row: Row) -> tuple[str, str]:
+    seconds = row.trial.seconds
+    return f"{seconds:.1f} s" if seconds < 90 else lasting(seconds), "dim"
+
+
+def _proposer(row: Row) -> tuple[str, str]:
+    edited = "".join(f"+{name}" for name in row.trial.edited_by)
+    return clean(row.trial.proposed_by, 40) + clean(edited, 40), "accent" if edited else ""
+
+
+COLUMNS = (
+    Column("#", -4, 0, lambda row: (str(row.trial.number), "")),
+    Column("", 1, 0, _sign),
+    Column("status", 8, 3, _word),
+    Column("metric", -9, 0, _metric),
+    Column("to best", -9, 1, _difference),
+    Column("", 1, 1, lambda row: noise_mark(row.trial)),
+    Column("time", -7, 4, _seconds),
+    Column("by", 12, 2, _proposer),
+)
+
+
+def fitting(width: int) -> list[Column]:
+    """The columns that leave the change its room."""
+    columns = list(COLUMNS)
+    while sum(abs(column.width) + 1 for column in columns) + CHANGE_WIDTH > width:
+        last = max(columns, key=lambda column: column.rank)
+        if not last.rank:
+            break
+        columns.remove(last)
+    return columns
+
+
+class TrialRows(LineView):
+    """The trials in order, the one that runs last. Follows the newest until the person looks at another."""
+
+    def __init__(self) -> None:
+        super().__init__(follow=True, selectable=True)
+        self.view = View()
+        self.trials: list[Trial] = []
+        self._before: list[float | None] = []
+        self._known: tuple[object, ...] = ()
+        self._live = Text()
+
+    def bring(self, moment: Moment) -> bool:
+        """Bring the rows to the moment; whether there are other rows than before."""
+        view = moment.view
+        trials = view.history.trials
+        run = (view.running.started.run, view.running.started.attempt) if view.running else None
+        # A session only ever grows: as many runs with an outcome, the same trials.
+        known = (len(trials), len(view.finished_runs), run, () if trials else tuple(doing(view)))
+        self.view = view
+        before, self._live = self._live, self._live_row(moment)
+        if known != self._known:
+            self._known = known
+            self.trials = list(trials.values())
+            self._before = list(_best_before(view.history))
+            self.changed()
+            return True
+        if before != self._live:
+            self.changed_line(len(self.trials))
+        return False
+
+    def trial_at(self, index: int) -> int | None:
+        """The number of the trial in a row; None where a row shows no trial."""
+        if index < len(self.trials):
+            return self.trials[index].number
+        running = self.view.running
+        return running.started.number if running and running.started.role == "search" else None
+
+    def row_of(self, number: int) -> int | None:
+        """The row of a trial, None for one that is not here."""
+        rows = range(max(0, min(number, self.count() - 1)), -1, -1)  # numbers ascend, so it is there or before
+        return next((index for index in rows if self.trial_at(index) == number), None)
+
+    # --- lines --------------------------------------------------------------------------------------------------------
+    def count(self) -> int:
+        return len(self.trials) + bool(self._live)
+
+    def line(self, index: int) -> Text:
+        if index >= len(self.trials):
+            return self._live
+        row = Row(self.view, self.trials[index], self._before[index])
+        return self._laid_out(lambda column: column.cell(row), self._change(row))
+
+    def heading(self) -> Text:
+        """The names of the columns."""
+        names = self._laid_out(lambda column: (column.heading, ""), Text("change"))
+        return Text(names.plain, "dim")
+
+    def _laid_out(self, cell: Callable[[Column], tuple[str, str]], change: Text) -> Text:
+        line = Text()
+        for column in fitting(self.size.width):
+            text, style = cell(column)
+            line.append(_padded(text, column.width), style).append(" ")
+        return line.append_text(change)
+
+    def _change(self, row: Row) -> Text:
+        trial = row.trial
+        if trial.number == 0:
+            runs = len(row.view.baseline_runs)
+            return Text(f"the baseline's configuration, {counted(runs, 'run')}", "dim")
+        told = Text(changes(row.view, trial).replace(" → ", "→"))
+        if trial.metric is None and trial.reason:
+            told.append(f"  {clean(trial.reason, 80)}", "bad")
+        return told
+
+    def _live_row(self, moment: Moment) -> Text:
+        """What trains now; where there is no trial yet, what goes on instead; empty otherwise."""
+        view, running = moment.view, moment.view.running
+        if running is None:
+            words = "; ".join(f"level {level}: {words}" for level, words in doing(view))
+            return Text() if view.history.trials else Text(f"no trial yet: {words or view.status}", "dim")
+        started, progress = running.started, running.progress
+        sign, style = STATUS["running"]
+        done = f"{100 * progress.fraction:.0f} %" if progress and progress.fraction is not None else "-"
+        edited = "".join(f"+{name}" for name in started.edited_by)
+        cells = {
+            "#": (str(started.number), ""),
+            "status": ("running", style),
+            "metric": (done, style),
+            "time": (lasting(moment.now - running.since), "dim"),
+            "by": (clean(started.proposed_by, 40) + clean(edited, 40), ""),
+        }
+        what = changes(view, started).replace(" → ", "→") if started.role == "search" else run_words(view, started)
+        line = self._laid_out(lambda column: cells.get(column.heading, ("", "")), Text(what))
+        # The sign's column has no heading of its own; it is the second.
+        at = abs(COLUMNS[0].width) + 1
+        return Text.assemble(line[:at], (sign, style), line[at + 1 :])
+
+
+def _padded(text: str, width: int) -> str:
+    """The text in so many cells, at the right for a negative width."""
+    cut = text if len(text) <= abs(width) else text[: abs(width) - 1] + "…"
+    return cut.rjust(-width) if width < 0 else set_cell_size(cut, width)
+
+
+def _best_before(history: History) -> Iterator[float | None]:
+    """For each trial in order, the best metric before it."""
+    best: float | None = None
+    for trial in history:
+        yield best
+        if history.loss(trial.metric) < history.loss(best):
+            best = trial.metric

@@ -1,0 +1,1 @@
+"""The screens: a session live or replayed, the list of sessions, a decision, a comparison, help."""

@@ -1,0 +1,65 @@
+"""Small dialogues: a question whose default answer is no, and a line to fill in."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+DIALOGUE = """
+%s { align: center middle; background: $background 60%%; }
+%s > Vertical { width: 76; max-width: 96%%; height: auto; max-height: 90%%; border: round $warning; padding: 0 1;
+    border-title-color: $foreground; border-subtitle-color: $text-muted; }
+%s VerticalScroll { height: auto; max-height: 16; }
+"""
+YES = {"y": "yes"}
+
+
+class Confirm(ModalScreen[str]):
+    """A question with the keys that answer it; its result is the key, empty for no, which every other answer means."""
+
+    DEFAULT_CSS = DIALOGUE % (("Confirm",) * 3)
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("n,escape,enter,q", "dismiss('')", "No")]
+
+    def __init__(self, title: str, body: str, answers: Mapping[str, str] = YES) -> None:
+        super().__init__()
+        self._title, self._body, self._answers = title, body, answers
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = Text(self._title)
+            yield VerticalScroll(Static(self._body, markup=False), can_focus=False)
+            keys = [f"{key}  {words}" for key, words in self._answers.items()]
+            yield Static("\n" + "      ".join([*keys, "n  no (as Enter and Esc)"]), markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key in self._answers:
+            event.stop()
+            self.dismiss(event.key)
+
+
+class Ask(ModalScreen[str | None]):
+    """A line of text; None when the person thinks better of it."""
+
+    DEFAULT_CSS = DIALOGUE % (("Ask",) * 3)
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
+
+    def __init__(self, title: str, hint: str = "", value: str = "", longest: int = 2000) -> None:
+        super().__init__()
+        self._title, self._hint, self._value, self._longest = title, hint, value, longest
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = Text(self._title)
+            box.border_subtitle = Text("Enter  done    Esc  cancel")
+            if self._hint:
+                yield Static(self._hint, markup=False)
+            yield Input(self._value, max_length=self._longest)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)

@@ -1,0 +1,204 @@
+"""The decision on an injection, on one screen: what it is for, what it would have done, its source, and its hash."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Footer
+
+from engine.record.evidence import DECIDERS, verdict
+from engine.record.view import Mechanism
+from engine.record.wording import clean
+from tui.actions import INJECTION_ACTIONS
+from tui.panes.banner import until
+from tui.panes.mechanisms import difference_of, evidence_of, source_of
+from tui.screens.asking import Ask, Confirm
+from tui.screens.searching import Searching
+from tui.widgets.block import Block
+from tui.widgets.fitting import wrapped
+from tui.widgets.lines import LineView
+
+if TYPE_CHECKING:
+    from tui.screens.session import SessionScreen
+
+PARTS = ("evidence", "source", "difference")
+LOOK_SECONDS = 0.25
+SHOWN_SECONDS = 10.0
+DECISIONS = {"approved": "let in", "vetoed": "vetoed", "refused": "turned away"}
+
+
+class InjectionScreen(Searching, ModalScreen[None]):
+    """One module that waits. What is sent carries its hash: a decision about another source is refused.
+
+    Whoever decides, it closes and says who did; so does what is asked over it. Low terminals show one part at a time.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [action.binding() for action in INJECTION_ACTIONS]
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (160, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (34, "-tall")]
+    DEFAULT_CSS = """
+    InjectionScreen > Vertical { border: heavy $warning; width: 100%; height: 1fr; }
+    InjectionScreen > Vertical { border-title-color: $foreground; border-subtitle-color: $foreground; }
+    InjectionScreen #parts { layout: vertical; height: 1fr; }
+    InjectionScreen.-wide #parts { layout: horizontal; }
+    InjectionScreen #parts > LineView { display: none; border-top: solid $border-blurred; }
+    InjectionScreen #parts > LineView { border-title-color: $text-muted; }
+    InjectionScreen #parts > LineView:focus { border-top: solid $border; border-title-color: $foreground; }
+    InjectionScreen.-evidence #evidence, InjectionScreen.-source #source { display: block; }
+    InjectionScreen.-difference #difference { display: block; }
+    InjectionScreen.-tall #evidence, InjectionScreen.-wide #evidence { display: block; }
+    InjectionScreen.-wide #evidence { width: 84; }
+    """
+
+    def __init__(self, session: "SessionScreen", digest: str) -> None:
+        super().__init__()
+        self.session, self.digest = session, digest
+        self.part = "evidence"
+        self._difference = ""
+        self._fitted = 0
+        self._closes = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = Text(f"{clean(self.known.name, 40)} waits for a decision")
+            box.border_subtitle = Text(f"sha256 {self.digest}")
+            yield Block(id="count")
+            with Container(id="parts"):
+                for part in PARTS:
+                    yield LineView(id=part)
+        yield Footer(show_command_palette=False)
+
+    @property
+    def known(self) -> Mechanism:
+        """What it is about, as it is at the newest event."""
+        return self.session.feed.newest.mechanisms[self.digest]
+
+    # --- what it shows ------------------------------------------------------------------------------------------------
+    def on_mount(self) -> None:
+        feed, known = self.session.feed, self.known
+        source = source_of(feed, known, dark=self.app.current_theme.dark)
+        changed, self._difference = difference_of(feed, feed.newest.mechanisms, known)
+        self.query_one("#source", LineView).show_lines(source)
+        self.query_one("#difference", LineView).show_lines(changed)
+        self.action_part("evidence")
+        self.look()
+        self.set_interval(LOOK_SECONDS, self.look)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        """The evidence for the width that it has, and on a tall screen in as many lines as it takes."""
+        part = self.query_one("#evidence", LineView)
+        if self.both and self.part == "evidence":
+            self.action_part("source")
+        width = part.size.width
+        if width and width != self._fitted:
+            self._fitted = width
+            part.show_lines(evidence_of(self.session.feed.newest, self.known, width))
+        stacked = self.both and not self.has_class("-wide")
+        part.styles.height = min(part.count() + 1, self.size.height // 2) if stacked else "1fr"
+        self._titles()
+
+    @property
+    def both(self) -> bool:
+        """Whether there is room for the evidence beside another part."""
+        return self.has_class("-tall") or self.has_class("-wide")
+
+    def action_part(self, part: str) -> None:
+        """Show a part: the evidence, the source, or the difference."""
+        self.part = part
+        for each in PARTS:
+            self.set_class(each == part, f"-{each}")
+        self._titles()
+        self.set_focus(self.query_one(f"#{part}", LineView))
+        self.call_after_refresh(self._fit_evidence_alone)
+
+    def _fit_evidence_alone(self) -> None:
+        if self._fitted != self.query_one("#evidence", LineView).size.width:
+            self._fit()
+
+    def _titles(self) -> None:
+        for each in PARTS:
+            others = [f"{name[0] if name != 'evidence' else 'r'} {name}" for name in PARTS if name != each]
+            if self.both:
+                others = [name for name in others if "evidence" not in name and each != "evidence"]
+            said = f"  {self._difference}" if each == "difference" else ""
+            self.query_one(f"#{each}", LineView).border_title = Text("  ".join([f"[{each}]", *others]) + said)
+
+    def look(self) -> None:
+        """The time that is left; once it waits no longer, close."""
+        if self._closes:
+            return
+        newest = self.session.feed.newest
+        if newest.waiting is None or newest.waiting.hash != self.digest:
+            self._close()
+            return
+        count = self.query_one("#count", Block)
+        count.show_lines(self._count(count.size.width or self.app.size.width - 2))
+
+    def _count(self, width: int) -> list[Text]:
+        """What happens if nobody decides, and when; what is said of it, on a second line where one is too short."""
+        moment = self.session.moment(newest=True)
+        waiting = moment.view.waiting
+        if moment.engine.state in ("gone", "silent"):
+            head, said = "! the engine does not answer", moment.engine.says
+        else:
+            head, said = until(moment), waiting.reason if waiting is not None else ""
+        first = Text.assemble((f" {head} ", "alert"))
+        if first.cell_len + 2 + len(said) <= width:
+            return [first.append(f"  {clean(said, 300)}")] if said else [first]
+        return [first, *(Text(line) for line in wrapped(clean(said, 300), width))]
+
+    def _close(self) -> None:
+        """Say who decided, and close with all that was asked over it."""
+        self._closes = True
+        decision = self.known.decision
+        if decision is None:
+            said = "it waits no longer"
+        else:
+            who, why = DECIDERS.get(decision.by, decision.by), f": {decision.reason}" if decision.reason else ""
+            said = f"{DECISIONS.get(decision.decision, decision.decision)} {who}{why}"
+        self.notify(said, title=clean(self.known.name, 40), markup=False, timeout=SHOWN_SECONDS)
+        self.pop_until_active()
+        self.dismiss(None)
+
+    # --- deciding -----------------------------------------------------------------------------------------------------
+    def action_approve(self) -> None:
+        """Let it in, once the person has said yes to this hash."""
+        known = self.known
+        sandbox = known.evidence.get("sandbox", "?")
+        body = (
+            f"Let {clean(known.name, 40)} in at the next boundary?\n\n{verdict(known)}\n"
+            f"It runs in a sandbox of level {sandbox}.\nsource {self.digest}"
+        )
+
+        def answered(yes: str | None) -> None:
+            if yes:
+                self.session.order("approve", {"hash": self.digest})
+
+        self.app.push_screen(Confirm("Approve", body), answered)
+
+    def action_veto(self) -> None:
+        """Turn it away; the reason goes into the record and to Level 2."""
+
+        def answered(reason: str | None) -> None:
+            if reason is not None:
+                self.session.order("veto", {"hash": self.digest, **({"reason": reason} if reason.strip() else {})})
+
+        hint = f"Turns {clean(self.known.name, 40)} away. Why? Level 2 is told; it may stay empty."
+        self.app.push_screen(Ask("Veto", hint), answered)
+
+    def action_edit(self) -> None:
+        """The person's own version in its place."""
+        self.session.edit(self.known)
+
+    def action_help(self) -> None:
+        """The keys that there are."""
+        from tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(INJECTION_ACTIONS))

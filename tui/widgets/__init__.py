@@ -1,0 +1,1 @@
+"""Widgets of the application that know nothing of a session."""
