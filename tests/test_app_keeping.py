@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
 import told_sessions as told
+from fast_sessions import until
 from textual.pilot import Pilot
 from viewers import lines, press, said, screen_of, text, viewer, write_at
 
@@ -111,6 +113,14 @@ async def test_the_palette_goes_to_a_trial(db: Path) -> None:
         assert screen_of(pilot).selection.trial == 6
 
 
+async def test_brackets_in_what_a_model_said_are_no_markup_in_the_palette(tmp_path: Path) -> None:
+    said_by_model = r"drop [/red] and [$x=1] at C:\[ or \[/b]"
+    events = [*told.beginning(), *told.run("trial-1", 1, 4.2, base=0, hypothesis=said_by_model)]
+    async with viewer(write_at(tmp_path / "sessions.db", events)) as pilot:
+        await press(pilot, "ctrl+p", *"go to trial 1")
+        await until(lambda: said_by_model in text(pilot))
+
+
 # --- taking away ------------------------------------------------------------------------------------------------------
 async def test_a_pane_is_copied_and_that_a_terminal_may_drop_it_is_said(db: Path) -> None:
     async with viewer(db) as pilot:
@@ -202,6 +212,13 @@ def test_every_action_has_a_method_that_carries_it_out() -> None:
         return [name for name in names if not hasattr(screen, f"action_{name}")]
 
     assert missing(ACTIONS, SessionScreen) == missing(INJECTION_ACTIONS, InjectionScreen) == []
+
+
+def test_the_readme_names_every_key() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    table = readme.partition("## Keys")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([^`]+)`", table.replace("`1`–`6`", " ".join(f"`{pane}`" for pane in range(1, 7)))))
+    assert named == {action.keys.replace("^", "ctrl+") for action in ACTIONS}
 
 
 async def test_the_help_of_a_replay_has_its_keys_and_no_commands(db: Path) -> None:

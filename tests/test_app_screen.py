@@ -118,6 +118,17 @@ async def test_what_waits_is_told_even_while_it_is_held(running: Path) -> None:
         assert "tabu_search waits for a decision" in text(pilot)
 
 
+async def test_a_command_is_about_now_also_while_it_is_held(running: Path) -> None:
+    async with viewer(running) as pilot:
+        await press(pilot, "space")
+        await written(running, [*told.trials()[4:5], ev.StateChanged(status="paused")])
+        await again(pilot)
+        await press(pilot, "K")
+        assert f"Stop {told.trials()[4].run}?" in text(pilot)
+        await press(pilot, "n", "P")
+        assert "resume: refused" in said(pilot)  # no engine runs it; what was asked for is the point
+
+
 # --- faults -----------------------------------------------------------------------------------------------------------
 async def test_a_pane_that_fails_says_so_the_others_go_on_and_it_is_written_down(
     running: Path, monkeypatch: pytest.MonkeyPatch

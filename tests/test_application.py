@@ -227,6 +227,15 @@ def test_replay_begins_at_the_first_event_or_at_a_trial(recorded: Path) -> None:
         assert f"session {told.NAME} has no trial 8: there are 0 to 7" in terminal.text()
 
 
+@pytest.mark.parametrize("editor", ["no-such-editor", 'vi "'])
+def test_an_editor_that_cannot_be_run_is_said_and_the_screen_comes_back(tmp_path: Path, editor: str) -> None:
+    told.write(tmp_path / "sessions.db", [*told.beginning(), *told.trials()])
+    with Terminal(tmp_path, "attach", size=(120, 40), EDITOR=editor) as terminal:
+        terminal.wait("tabu_search active").keys("4", "e").wait(f"{editor} cannot be run")
+        terminal.keys("?").wait("Keys · Esc closes").keys("q").wait("1 Trials")
+        assert terminal.keys("q").exit_code() == 1
+
+
 # --- the list ---------------------------------------------------------------------------------------------------------
 def test_the_list_opens_a_session_and_comes_back(recorded: Path) -> None:
     with Terminal(recorded, size=(120, 40)) as terminal:
@@ -256,6 +265,18 @@ def test_words_filter_the_list_by_what_was_written(recorded: Path) -> None:
         assert OTHER not in terminal.text()
         terminal.write(" none").wait("no session has all of these words")
         terminal.keys("escape").wait(OTHER)
+
+
+@pytest.mark.parametrize("size", [(60, 16), (80, 24)])
+def test_the_list_cuts_no_name_and_no_number_and_keeps_its_footer(tmp_path: Path, size: tuple[int, int]) -> None:
+    longest = "20261121-0310-gentle-walrus"
+    told.write(tmp_path / "sessions.db", [told.created(longest), *told.whole()[1:]], longest)
+    with Terminal(tmp_path, size=size) as terminal:
+        terminal.wait("-1.4200 to").wait("-1.3400").wait(longest).wait("? Help")
+        lines = terminal.lines()
+        assert " ⏎ Open" in lines[-1]
+        row = next(line for line in lines if line.startswith(f"  {longest} "))
+        assert ("2.6100  -1.3867 STAND-IN" in row) if size[0] == 80 else re.search(r" 7/7 STAND-IN", row)
 
 
 def test_two_sessions_are_compared(recorded: Path) -> None:

@@ -60,6 +60,12 @@ def test_one_trial_that_diverged_at_once_does_not_hide_the_baseline() -> None:
     assert drawing is not None and drawing.low < 4.0 < drawing.high < 5.0
 
 
+async def test_metrics_that_a_float_hardly_holds_are_drawn_as_none(tmp_path: Path) -> None:
+    lines = await shown(tmp_path, searched([1e30, -1.7e308, 1.7e308, -1e30, 5e-324]), (60, 14))
+    assert "┤" in lines[1] and "best" not in lines[0] and "-1e+30" in lines[0]
+    assert next(line for line in lines if "✗" in line).count("✗") == 2
+
+
 async def test_what_lies_outside_is_marked_at_the_edge(tmp_path: Path) -> None:
     lines = await shown(tmp_path, searched([3.9, 50.0, 3.5, 3.6, 3.7]), (50, 14))
     assert "↑" in lines[1]

@@ -28,9 +28,9 @@ class BilevelApp(Surviving):
     TITLE = "bilevel"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
-    ANIMATION_LEVEL = "none"
     CSS = """
     * { scrollbar-size: 1 1; }
+    Footer { scrollbar-size: 0 0; }
     """
 
     def __init__(
@@ -118,7 +118,9 @@ class BilevelApp(Surviving):
                 yield SystemCommand(title, action.help, do)
         for trial in screen.feed.view.history:
             go = partial(screen.go_to_trial, trial.number)
-            yield SystemCommand(f"Go to trial {trial.number}", clean(trial.hypothesis) or "the baseline", go)
+            # The palette takes this for markup; Textual's own `escape` leaves some brackets as they are.
+            told = clean(trial.hypothesis).replace("[", "\\[") or "the baseline"
+            yield SystemCommand(f"Go to trial {trial.number}", told, go)
 
 
 def _collect() -> None:

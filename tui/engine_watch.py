@@ -16,12 +16,12 @@ from engine.errors import BilevelError, InputError
 from engine.record.events import StateChanged
 from engine.record.lock import Holder, holder
 from engine.record.reader import Reader
+from engine.record.view import ENDED
 
 LOOK_SECONDS = 1.0
 """Between two looks."""
 ANSWER_SECONDS = 1.0
 """For which an answer is waited for."""
-ENDED = ("finished", "failed")
 
 
 @dataclass(frozen=True)

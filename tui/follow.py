@@ -15,7 +15,7 @@ from typing import TextIO
 from engine.record.account import summary_lines
 from engine.record.lock import holder
 from engine.record.reader import Reader
-from engine.record.view import View
+from engine.record.view import ENDED, View
 from engine.tools.launch import reap
 from tui.plain import Narrator, clean, header, progress_line
 
@@ -25,7 +25,6 @@ QUIET_SECONDS = 30.0
 ALIVE_SECONDS = 2.0
 """Between two looks whether the engine still runs."""
 CLOSING_SECONDS = 5.0
-ENDED = ("finished", "failed")
 
 
 class Screen:

@@ -2,6 +2,7 @@
 
 from engine.errors import BilevelError
 from engine.record.lock import holder
+from engine.record.view import ENDED
 from tui.feed import Feed
 
 
@@ -9,7 +10,7 @@ def goodbye(feed: Feed) -> tuple[str, int]:
     """One line, and 0 for a session that goes on or has finished, 1 for one that failed or whose engine is gone."""
     feed.poll()
     session, status = feed.session, feed.newest.status
-    if status in ("finished", "failed"):
+    if status in ENDED:
         word = "has finished" if status == "finished" else "has failed"
         return f"session {session} {word}: `bilevel show {session}` tells what it came to", int(status == "failed")
     if not _runs(feed):

@@ -14,12 +14,11 @@ from engine.errors import BilevelError
 from engine.record.lock import holder
 from engine.record.reader import Reader, SessionRow
 from engine.record.seeking import advance
-from engine.record.view import View
+from engine.record.view import ENDED, View
 from engine.record.wording import clean, metric_name
 
 LOOK_SECONDS = 0.5
 """Between two looks at the record."""
-ENDED = ("finished", "failed")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.record import events as ev
 from engine.record.reader import Row
-from engine.record.view import View
+from engine.record.view import ENDED, View
 from engine.record.wording import clean, number
 
 LONGEST = 80
@@ -74,7 +74,7 @@ def _strategy(event: ev.StrategyDecided, done: int) -> list[_Told]:
 def _state(event: ev.StateChanged, done: int) -> list[_Told]:
     return (
         [("end", done, clean(f"{event.status}: {event.reason}", LONGEST))]
-        if event.status in ("finished", "failed")
+        if event.status in ENDED
         else []
     )
 

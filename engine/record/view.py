@@ -16,6 +16,8 @@ from engine.search.trials import History, Trial
 
 CYCLE = 5
 """Completed trials between two decisions of Level 1.5."""
+ENDED = ("finished", "failed")
+"""The statuses of a session that goes on only if it is resumed."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from rich.text import Text
 
+from engine.record.view import ENDED
 from engine.record.wording import clean
 from tui.moment import Moment
 from tui.widgets.block import Block
@@ -39,7 +40,7 @@ class Banner(Block):
 
 def _lost(moment: Moment) -> Text | None:
     """What is the matter with the engine of a session that has not ended, and what to do."""
-    if moment.replay or moment.view.status in ("finished", "failed") or not moment.engine.says:
+    if moment.replay or moment.view.status in ENDED or not moment.engine.says:
         return None
     sign = {"gone": "✗ ENGINE GONE", "silent": "! ENGINE SILENT"}.get(moment.engine.state, "! ENGINE")
     return Text.assemble((f" {sign} ", "alert"), f" {clean(moment.engine.says, 300)}")

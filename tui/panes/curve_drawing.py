@@ -4,7 +4,6 @@ The range holds everything between the best and the baseline, and what lies not 
 is marked at the edge instead of flattening all others.
 """
 
-import math
 import statistics
 from collections.abc import Iterator
 from typing import TypeGuard
@@ -22,6 +21,8 @@ _REACH = 4.0
 _NEAR = 0.02
 """The same distance at least, as a share of the best: the first trials tell little of how far others lie."""
 _MARGIN = 0.05
+_LARGEST = 1e300
+"""A metric beyond this counts as none: the distance between two such is no number any more."""
 
 
 def drawing_of(view: View, selected: int | None) -> Drawing | None:
@@ -48,7 +49,7 @@ def drawing_of(view: View, selected: int | None) -> Drawing | None:
 
 
 def _finite(metric: float | None) -> TypeGuard[float]:
-    return metric is not None and math.isfinite(metric)
+    return metric is not None and abs(metric) < _LARGEST
 
 
 def running_best(history: History) -> Iterator[Point]:

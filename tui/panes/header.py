@@ -6,9 +6,10 @@ from rich.text import Text
 from textual import events
 
 from engine.record.summary import cost, sandbox_level
-from engine.record.view import View
+from engine.record.view import ENDED, View
 from engine.record.wording import clean, metric_name, number, signed
 from tui.gpu import Gpu, Reading
+from tui.listing import state_of
 from tui.moment import Moment
 from tui.panes.glyphs import SESSION
 from tui.panes.phrases import Part, doing, lasting, row
@@ -17,7 +18,6 @@ from tui.widgets.block import Block
 NARROW = 100
 """Columns below which the header takes a third line."""
 _BAR = 12
-_ENDED = ("finished", "failed")
 _ENGINE = {"answers": ("alive", "good"), "silent": ("silent", "warn"), "gone": ("gone", "bad")}
 """How an engine's state reads, and its style."""
 
@@ -65,16 +65,14 @@ class Header(Block):
             self.call_after_refresh(self.show, *self._shown)
 
 
-def state_of(moment: Moment) -> str:
-    """The session's state: one that no engine runs, although it has not ended, is interrupted."""
-    view = moment.view
-    gone = not moment.replay and moment.engine.state == "gone"
-    return "interrupted" if gone and view.status not in _ENDED else view.status
+def _state(moment: Moment) -> str:
+    """The session's state; in a replay no engine is missed."""
+    return state_of(moment.view.status, alive=moment.replay or moment.engine.state != "gone")
 
 
 # --- the first line ---------------------------------------------------------------------------------------------------
 def _identity(moment: Moment) -> list[Part]:
-    view, state = moment.view, state_of(moment)
+    view, state = moment.view, _state(moment)
     sign, style = SESSION.get(state, ("?", "warn"))
     parts = [Part(0, Text(f"{sign} {state}", style))]
     if view.status_reason and state == view.status != "running":
@@ -106,7 +104,7 @@ def _health(moment: Moment, held: bool) -> list[Text]:
         return [Text(f" REPLAY {at} · {moment.feed.position}/{moment.feed.head} ", "alert")]
     parts = [Text(f" HELD {moment.feed.head - moment.feed.position} behind ", "alert")] if held else []
     age = f"{lasting(moment.now - view.time)} ago" if view.seq else "none yet"
-    if view.status in _ENDED:
+    if view.status in ENDED:
         return [*parts, Text(f"ended {age}", "dim")]
     word, style = _ENGINE.get(moment.engine.state, (moment.engine.state, "warn"))
     said = Text.assemble((f"engine {word}", style), (f" · last event {age}", "dim"))
@@ -118,7 +116,7 @@ def _progress(moment: Moment) -> list[Part]:
     """What each level does, the trial's bar, the trials done."""
     view = moment.view
     parts = []
-    if state_of(moment) != "interrupted":
+    if _state(moment) != "interrupted":
         for level, words in doing(view):
             parts.append(Part(0 if level == "1" else 3, Text.assemble((f"L{level} ", "accent"), words)))
             parts += _bar(moment) if level == "1" else []

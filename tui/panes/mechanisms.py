@@ -105,7 +105,7 @@ class MechanismsPane(Pane):
             known.display = bool(self._order)
             self.border_title = self.titled(f"{len(view.active)} active" if self._order else "")
         chosen = chosen_of(view, moment.selection.mechanism)
-        here = self._order.index(chosen) if chosen is not None else 0
+        here = [each.hash for each in self._order].index(chosen.hash) if chosen is not None else 0
         if here != known.cursor:
             known.cursor = here
             known.changed()

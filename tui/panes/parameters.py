@@ -148,7 +148,7 @@ class ParametersPane(Pane):
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
         event.stop()
-        if self._moment is not None and self.rows.parameters:
+        if self._moment is not None and event.index < len(self.rows.parameters):
             self._moment.selection.parameter = self.rows.parameters[event.index].name
 
     def on_resize(self, event: events.Resize) -> None:

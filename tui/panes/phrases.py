@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich.text import Text
 
 from engine.record import events as ev
-from engine.record.view import View
+from engine.record.view import ENDED, View
 from engine.record.wording import clean
 from engine.tools.estimate import duration
 
@@ -54,7 +54,7 @@ def doing(view: View) -> list[tuple[str, str]]:
 
 
 def _inner(view: View) -> str:
-    if view.status in ("finished", "failed"):
+    if view.status in ENDED:
         return ""
     if view.running is not None:
         return run_words(view, view.running.started)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rich.cells import set_cell_size
 from rich.text import Text
 
 from engine.record.view import View
@@ -13,6 +12,7 @@ from tui.moment import Moment
 from tui.panes.glyphs import BEYOND, STATUS, TIE, WORSE
 from tui.panes.phrases import doing, lasting, run_words
 from tui.plain import changes
+from tui.widgets.columns import Column, fitting, laid_out
 from tui.widgets.lines import LineView
 
 CHANGE_WIDTH = 28
@@ -26,16 +26,6 @@ class Row:
     view: View
     trial: Trial
     before: float | None
-
-
-@dataclass(frozen=True)
-class Column:
-    """`rank`: where it is narrow, the highest go first and those of 0 never. A negative width aligns to the right."""
-
-    heading: str
-    width: int
-    rank: int
-    cell: Callable[[Row], tuple[str, str]]
 
 
 def _sign(row: Row) -> tuple[str, str]:
@@ -76,7 +66,7 @@ def _proposer(row: Row) -> tuple[str, str]:
     return clean(row.trial.proposed_by, 40) + clean(edited, 40), "accent" if edited else ""
 
 
-COLUMNS = (
+COLUMNS: tuple[Column[Row], ...] = (
     Column("#", -4, 0, lambda row: (str(row.trial.number), "")),
     Column("", 1, 0, _sign),
     Column("status", 8, 3, _word),
@@ -86,17 +76,6 @@ COLUMNS = (
     Column("time", -7, 4, _seconds),
     Column("by", 12, 2, _proposer),
 )
-
-
-def fitting(width: int) -> list[Column]:
-    """The columns that leave the change its room."""
-    columns = list(COLUMNS)
-    while sum(abs(column.width) + 1 for column in columns) + CHANGE_WIDTH > width:
-        last = max(columns, key=lambda column: column.rank)
-        if not last.rank:
-            break
-        columns.remove(last)
-    return columns
 
 
 class TrialRows(LineView):
@@ -156,12 +135,8 @@ class TrialRows(LineView):
         names = self._laid_out(lambda column: (column.heading, ""), Text("change"))
         return Text(names.plain, "dim")
 
-    def _laid_out(self, cell: Callable[[Column], tuple[str, str]], change: Text) -> Text:
-        line = Text()
-        for column in fitting(self.size.width):
-            text, style = cell(column)
-            line.append(_padded(text, column.width), style).append(" ")
-        return line.append_text(change)
+    def _laid_out(self, cell: Callable[[Column[Row]], tuple[str, str]], change: Text) -> Text:
+        return laid_out(fitting(COLUMNS, self.size.width - CHANGE_WIDTH), cell).append_text(change)
 
     def _change(self, row: Row) -> Text:
         trial = row.trial
@@ -195,12 +170,6 @@ class TrialRows(LineView):
         # The sign's column has no heading of its own; it is the second.
         at = abs(COLUMNS[0].width) + 1
         return Text.assemble(line[:at], (sign, style), line[at + 1 :])
-
-
-def _padded(text: str, width: int) -> str:
-    """The text in so many cells, at the right for a negative width."""
-    cut = text if len(text) <= abs(width) else text[: abs(width) - 1] + "…"
-    return cut.rjust(-width) if width < 0 else set_cell_size(cut, width)
 
 
 def _best_before(history: History) -> Iterator[float | None]:

@@ -1,7 +1,7 @@
 """What a person asks of the engine from the screen: each command goes over the socket, and its answer is shown.
 
 The socket blocks, so commands are sent from a thread: the screen goes on meanwhile. Nothing here changes what is shown;
-that comes back as events.
+that comes back as events. What a command does is of the newest event, also where a person holds what is shown.
 """
 
 import os
@@ -64,11 +64,11 @@ class Commanding:
     # --- the session --------------------------------------------------------------------------------------------------
     def action_pause_engine(self: "SessionScreen") -> None:
         """Pause the session, or let it go on."""
-        self.order("resume" if self.feed.view.status == "paused" else "pause")
+        self.order("resume" if self.feed.newest.status == "paused" else "pause")
 
     def action_kill_trial(self: "SessionScreen") -> None:
         """Stop the trial that trains."""
-        running = self.feed.view.running
+        running = self.feed.newest.running
         if running is None:
             self.notify("no trial is running", severity="warning")
             return
@@ -94,7 +94,7 @@ class Commanding:
                 self.order("guide", {"text": text})
 
         hint = "What the model is told with the next proposals; an empty line takes it back."
-        self.app.push_screen(Ask("Guidance", hint, self.feed.view.person_guidance), given)
+        self.app.push_screen(Ask("Guidance", hint, self.feed.newest.person_guidance), given)
 
     def action_freeze(self: "SessionScreen") -> None:
         """Freeze the selected parameter, or release it."""
@@ -102,7 +102,7 @@ class Commanding:
         if name is None:
             self.notify("choose a parameter first (3)", severity="warning")
             return
-        self.order("unfreeze" if name in self.feed.view.frozen else "freeze", {"name": name})
+        self.order("unfreeze" if name in self.feed.newest.frozen else "freeze", {"name": name})
 
     # --- mechanisms ---------------------------------------------------------------------------------------------------
     def chosen_mechanism(self: "SessionScreen") -> Mechanism | None:
@@ -161,21 +161,31 @@ class Commanding:
 
     def edit(self: "SessionScreen", mechanism: Mechanism) -> None:
         """Open a mechanism's file in the person's editor; the engine then takes the change over."""
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+        editor = (os.environ.get("VISUAL") or os.environ.get("EDITOR") or "").strip()
         if not editor:
             told = f"EDITOR is not set: set it, or edit {mechanism.path} yourself; a change is noticed"
             self.notify(told, severity="warning", markup=False)
             return
-        try:
-            with self.app.suspend(), _interrupts_left_to_the_editor():
-                code = subprocess.run([*shlex.split(editor), mechanism.path]).returncode
-        except (OSError, ValueError, SuspendNotSupported) as error:
+        code, error = self._edited(editor, mechanism.path)
+        if error is not None:
             self.notify(f"{editor} cannot be run: {error}", severity="error", markup=False)
-            return
-        if code:
+        elif code:
             self.notify(f"{editor} ended with code {code}: nothing was taken over", severity="warning", markup=False)
         else:
             self.order("edit", {"name": mechanism.hash})
+
+    def _edited(self: "SessionScreen", editor: str, path: str) -> tuple[int, Exception | None]:
+        """The editor's exit code, or why it cannot be run; then the application has the terminal again."""
+        code, failed = 0, None
+        try:
+            with self.app.suspend(), _interrupts_left_to_the_editor():
+                try:  # in here: what leaves `suspend` by an exception never comes back to the screen
+                    code = subprocess.run([*shlex.split(editor), path]).returncode
+                except (OSError, ValueError) as error:
+                    failed = error
+        except SuspendNotSupported as error:
+            return code, error
+        return code, failed
 
 
 @contextmanager

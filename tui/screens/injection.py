@@ -57,6 +57,7 @@ class InjectionScreen(Searching, ModalScreen[None]):
     def __init__(self, session: "SessionScreen", digest: str) -> None:
         super().__init__()
         self.session, self.digest = session, digest
+        self._known = session.feed.newest.mechanisms[digest]
         self.part = "evidence"
         self._difference = ""
         self._fitted = 0
@@ -74,8 +75,9 @@ class InjectionScreen(Searching, ModalScreen[None]):
 
     @property
     def known(self) -> Mechanism:
-        """What it is about, as it is at the newest event."""
-        return self.session.feed.newest.mechanisms[self.digest]
+        """What it is about, as it is at the newest event; as it was last in a record that was replaced meanwhile."""
+        self._known = self.session.feed.newest.mechanisms.get(self.digest, self._known)
+        return self._known
 
     # --- what it shows ------------------------------------------------------------------------------------------------
     def on_mount(self) -> None:

@@ -15,8 +15,9 @@ from textual.containers import Container, Vertical
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
+from engine.record.view import ENDED
 from tui.actions import ACTIONS, action_named, exists
-from tui.engine_watch import ENDED, EngineState, EngineWatch
+from tui.engine_watch import EngineState, EngineWatch
 from tui.feed import Feed
 from tui.leaving import goodbye
 from tui.moment import Moment, Selection
@@ -136,7 +137,7 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
 
     def repaint(self) -> None:
         """Bring everything that can be seen to the moment."""
-        if not self.is_current and self.app.screen is not self:
+        if not self.is_current:
             return
         moment = self.moment()
         if self._bound != self.read_only:

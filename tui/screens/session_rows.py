@@ -53,15 +53,15 @@ def _ran(entry: Entry) -> tuple[str, str]:
 
 
 COLUMNS: tuple[Column[Entry], ...] = (
-    Column("session", 25, 0, lambda entry: (entry.id, "")),
+    Column("session", 27, 0, lambda entry: (entry.id, "")),
     Column("state", 13, 0, _state),
     Column("trials", -7, 0, _trials),
-    Column("best", -9, 0, _best),
-    Column("to base", -9, 0, _gain),
-    Column("confirmed", -9, 1, _confirmed),
-    Column("target", 15, 2, _target),
-    Column("began", 11, 3, _began),
-    Column("ran", -9, 4, _ran),
+    Column("best", -9, 1, _best),
+    Column("to base", -8, 2, _gain),
+    Column("confirmed", -9, 3, _confirmed),
+    Column("target", 15, 4, _target),
+    Column("began", 11, 5, _began),
+    Column("ran", -9, 6, _ran),
 )
 
 

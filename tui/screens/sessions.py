@@ -17,6 +17,7 @@ from tui.actions import SESSIONS_ACTIONS, Action
 from tui.listing import Entry, Listing
 from tui.screens.session_rows import SessionRows
 from tui.widgets.block import Block
+from tui.widgets.fitting import wrapped
 from tui.widgets.lines import LineView
 
 LOOK_SECONDS = 0.25
@@ -118,9 +119,11 @@ class SessionsScreen(Screen[None]):
         """What the row has no room for, of the session under the cursor."""
         assert self.listing is not None
         chosen = self.rows.chosen
-        lines = [Text(f"! {clean(self.listing.trouble, 300)}", "warn")] if self.listing.trouble and chosen else []
+        width = max(20, self.app.size.width - 2)
+        trouble = wrapped(f"! {clean(self.listing.trouble, 300)}", width) if self.listing.trouble and chosen else []
+        lines = [Text(line, "warn") for line in trouble]
         if chosen is not None and chosen.summary is not None:
-            lines += about(chosen)
+            lines += [Text(line) for fact in about(chosen) for line in wrapped(fact, width)]
         self.query_one("#about", Block).show_lines(lines)
 
     @on(LineView.Moved)
@@ -216,8 +219,8 @@ class SessionsScreen(Screen[None]):
         self.app.leave()
 
 
-def about(entry: Entry) -> list[Text]:
-    """Two lines on a session."""
+def about(entry: Entry) -> list[str]:
+    """Two facts on a session."""
     known = entry.summary
     assert known is not None
     confirmed = "not confirmed" if known.confirmed is None else f"confirmed {signed(known.confirmed)}"
@@ -225,6 +228,6 @@ def about(entry: Entry) -> list[Text]:
         confirmed += f", 95 % interval {signed(known.interval[0])} to {signed(known.interval[1])}"
     model = f"{known.model} (a STAND-IN: rules in a model's place)" if known.stand_in else known.model
     return [
-        Text(f"{known.target}, profile {known.profile} · {known.metric} {confirmed}"),
-        Text(f"{model} · mechanisms: {', '.join(known.mechanisms) or 'none'}"),
+        f"{known.target}, profile {known.profile} · {known.metric} {confirmed}",
+        f"{model} · mechanisms: {', '.join(known.mechanisms) or 'none'}",
     ]
