@@ -72,11 +72,7 @@ def _strategy(event: ev.StrategyDecided, done: int) -> list[_Told]:
 
 
 def _state(event: ev.StateChanged, done: int) -> list[_Told]:
-    return (
-        [("end", done, clean(f"{event.status}: {event.reason}", LONGEST))]
-        if event.status in ENDED
-        else []
-    )
+    return [("end", done, clean(f"{event.status}: {event.reason}", LONGEST))] if event.status in ENDED else []
 
 
 _markers: dict[type[ev.Event], Callable[[Any, int], list[_Told]]] = {

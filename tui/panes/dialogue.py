@@ -62,13 +62,14 @@ class DialoguePane(Pane):
         if self._prompts is None or self._prompts.feed is not moment.feed:
             self._prompts = Prompts(moment.feed)
         rounds = self.query_one("#rounds", LineView)
-        listed = _known(moment.view)
+        listed = (*_known(moment.view), rounds.size.width)
         if listed != self._listed:
             self._listed, self._entries = listed, entries_of(moment.view)
             doing = moment.view.activity.get("2", "")
             self.border_title = self.titled(clean(doing, 60))
             off = WAITING if "2" in moment.view.settings.levels else "Level 2 is off in this session"
-            rounds.show_lines([row(entry) for entry in self._entries] or [Text(off, "dim")])
+            said = [Text(line, "dim") for line in wrapped(off, max(20, rounds.size.width))]
+            rounds.show_lines([row(entry) for entry in self._entries] or said)
         self._say(moment, self._entries[rounds.cursor] if self._entries else None)
 
     def _say(self, moment: Moment, entry: Entry | None) -> None:

@@ -1,11 +1,13 @@
 """The trainer's own output: what the run that trains prints, or what the selected trial printed."""
 
+from rich.text import Text
 from textual.app import ComposeResult
 
 from engine.record.view import View
 from tui.moment import Moment
 from tui.panes.pane import Pane
 from tui.trainer_log import TrainerLog
+from tui.widgets.fitting import wrapped
 from tui.widgets.lines import LineView
 
 LINES = 2_000
@@ -21,7 +23,7 @@ class OutputPane(Pane):
         super().__init__(id="output")
         self._log: TrainerLog | None = None
         self._run: str | None = ""
-        self._lines: list[str] = []
+        self._lines: list[str | Text] = []
         self._titled: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -43,13 +45,14 @@ class OutputPane(Pane):
         lines = log.lines(LINES, run, live=not (moment.replay or moment.held))
         if run != self._run:
             view.follow = True
-        if run != self._run or lines != self._lines:
-            self._run, self._lines = run, lines
-            view.show_lines(lines)
+        told: list[str | Text] = [*lines] or [Text(line, "dim") for line in wrapped(log.note, max(20, view.size.width))]
+        if run != self._run or told != self._lines:
+            self._run, self._lines = run, told
+            view.show_lines(told)
         self._title(log, "")
 
     def _title(self, log: TrainerLog, more: str) -> None:
-        titled = (log.shown, log.note, more)
+        titled = (log.shown, more)
         if titled != self._titled:
             self._titled = titled
             self.border_title = self.titled(" · ".join(part for part in titled if part))

@@ -20,7 +20,7 @@ class Block(Drawn):
         self.display = False
 
     def show_lines(self, lines: Sequence[Text]) -> None:
-        """Show these lines, each cut at the width."""
+        """Show these lines, each cut at the width, with an ellipsis."""
         before, self.lines = self.lines, list(lines)
         if len(before) != len(lines):
             self.styles.height = len(lines)
@@ -32,5 +32,8 @@ class Block(Drawn):
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def render_line(self, y: int) -> Strip:
-        strip = self.drawn(self.lines[y]) if y < len(self.lines) else Strip([])
-        return strip.crop(0, self.size.width).extend_cell_length(self.size.width, self.base)
+        width, line = self.size.width, self.lines[y] if y < len(self.lines) else Text()
+        if line.cell_len > width:
+            line = line.copy()
+            line.truncate(width, overflow="ellipsis")
+        return self.drawn(line).crop(0, width).extend_cell_length(width, self.base)
