@@ -197,8 +197,11 @@ async def test_the_session_takes_commands_and_records_who_decided(db: Path, tmp_
         assert not (await handle(Command("freeze", {"name": "DEPTH"}, "person"))).applied
         assert not (await handle(Command("freeze", {"name": "NOPE"}, "person"))).applied
         assert (await handle(Command("guide", {"text": "Lower the rate."}, "person"))).applied
+        await until(lambda: session.runs.current is not None)
+        another = await handle(Command("kill_trial", {"run": "trial-0"}, "person"))
+        assert not another.applied and another.detail.startswith("trial-0 does not train any more")
         assert (await handle(Command("pause", {}, "person"))).applied
-        await until(lambda: view.running is None)
+        await until(lambda: view.running is None and not session.session.boundary.machine.locked())
         paused_at = view.completed
         assert (await handle(Command("pause", {}, "person"))).applied
         assert not (await handle(Command("kill_trial", {}, "person"))).applied

@@ -49,7 +49,10 @@ _DIRECTIVES = (
     Directive(
         "kill_trial",
         "Stop the trial that trains; the search goes on with the next.",
-        (Argument("reason", "text", "why, for the record"),),
+        (
+            Argument("reason", "text", "why, for the record"),
+            Argument("run", "text", "its run, such as trial-12, to be sure which one"),
+        ),
     ),
     Directive(
         "freeze",

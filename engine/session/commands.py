@@ -114,9 +114,11 @@ class Commands:
             return f"{running.run} is stopped, then it ends"
         return f"it ends after {running.run}"
 
-    async def kill_trial(self, reason: str = "a person stopped it") -> str:
-        """Stop the trial that trains; the search goes on with the next."""
+    async def kill_trial(self, reason: str = "a person stopped it", run: str = "") -> str:
+        """Stop the trial that trains; `run`, when given, must be its name: the search goes on with the next."""
         running = self.runs.current
+        if running is not None and run not in ("", running.run):
+            raise Refused(f"{run} does not train any more; {running.run} does")
         if running is None or not await self.runs.stop(reason):
             raise Refused("no trial is running")
         return f"{running.run} is being stopped"

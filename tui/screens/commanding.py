@@ -43,6 +43,8 @@ class Commanding:
                 answer = send(running.socket, command, arguments, session=self.feed.session)
             except BilevelError as error:
                 answer = Answer(False, str(error))
+            except Exception as error:  # in a thread it would vanish, and the person wait for an answer
+                answer = Answer(False, f"{type(error).__name__}: {error}")
             self.app.call_from_thread(self._answered, command, answer)
 
         self.run_worker(work, thread=True, group="commands", exit_on_error=False)
@@ -73,7 +75,7 @@ class Commanding:
             self.notify("no trial is running", severity="warning")
             return
         body = f"Stop {running.started.run}? It counts as stopped; the search goes on with the next."
-        self.confirmed("Kill the trial", body, "kill_trial", {})
+        self.confirmed("Kill the trial", body, "kill_trial", {"run": running.started.run})
 
     def action_stop(self: "SessionScreen") -> None:
         """End the session after this trial."""
