@@ -97,6 +97,7 @@ async def test_of_two_viewers_one_decides_and_the_others_question_closes_with_wh
             assert first.keys("q").exit_code() == second.keys("q").exit_code() == 0
 
 
+@pytest.mark.long
 async def test_the_deadline_passes_while_a_person_is_asked(tmp_path: Path) -> None:
     async with attached(tmp_path, approval="grace", grace=6.0) as (folder, terminal):
         terminal.wait("clock lets it in: 0:0", 60).keys("i").wait("waits for a decision").keys("a").wait("y  yes")

@@ -11,6 +11,7 @@ from tui.bench_screen import Terminal
 from tui.cli import main
 
 
+@pytest.mark.long
 def test_the_short_form_gives_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--view", "--quick", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -76,6 +76,7 @@ async def test_a_person_s_stop_goes_before_an_automatic_end(db: Path, tmp_path: 
         assert (boundary.ending, boundary.stopped_by_person) == ("a person stopped it", True)
 
 
+@pytest.mark.long
 async def test_a_confirmation_begun_for_one_best_is_not_counted_for_another(db: Path, tmp_path: Path) -> None:
     target = write_target(tmp_path / "t", seconds=0.3)
     async with opened(db, plan(target, trials=14)) as session:
