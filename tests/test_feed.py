@@ -255,40 +255,27 @@ def test_marks_are_where_something_stands_out(db: Path) -> None:
             ("end", 7),
         ]
         best = next(mark for mark in marks if mark.kind == "best")
-        assert best.label == "trial 3 2.6100" and best.time == feed.time_of(best.seq)
+        assert best.trial == 3 and [best.time] == feed.times(best.seq - 1, 1)
         feed.seek(best.seq)
         assert feed.view.history.best is not None and feed.view.history.best.number == 3
         feed.seek(best.seq - 1)
         assert feed.view.history.best is not None and feed.view.history.best.number == 0
 
 
-def test_a_label_acts_on_no_terminal(tmp_path: Path) -> None:
-    evil = ev.MechanismWritten(
-        hash=HASH, name="a\x1b[2Jb", purpose="", source="own", written_by="model", path="/m/t.py"
-    )
-    active = ev.MechanismActivated(hash=HASH, name="a\x1b[2Jb", trial=5)
-    db = write(tmp_path / "sessions.db", [*beginning(), evil, active])
-    with Feed(db, NAME) as feed:
-        assert feed.marks()[-1].label.isprintable()
-
-
-def test_windows_on_events_go_forward_and_backward_by_kind(db: Path) -> None:
+def test_windows_on_events_go_forward_by_kind(db: Path) -> None:
     with Feed(db, NAME) as feed:
         assert [row.seq for row in feed.rows(3, 4)] == [4, 5, 6, 7]
-        assert [row.seq for row in feed.rows_before(7, 3)] == [5, 6, 7]
         finished = feed.rows(0, 99, ["trial_finished"])
-        assert len(finished) == 10 and feed.rows_before(feed.head, 2, ["trial_finished"]) == finished[-2:]
-        assert feed.rows(feed.head, 5) == [] and feed.rows_before(0, 5) == []
+        assert len(finished) == 10 and feed.rows(feed.head, 5) == []
 
 
-def test_times_and_events_find_each_other(tmp_path: Path) -> None:
+def test_times_of_events_come_by_number(tmp_path: Path) -> None:
     db = tmp_path / "sessions.db"
     events = whole()
     write_timed(db, events, [1000.0 + 10 * index for index in range(len(events))])
     with Feed(db, NAME) as feed:
         assert feed.times(0, 3) == [1000.0, 1010.0, 1020.0]
-        assert feed.time_of(2) == 1010.0
-        assert [feed.seq_at(time) for time in (0.0, 1000.0, 1019.9, 1020.0, 1e9)] == [1, 1, 2, 3, len(events)]
+        assert feed.times(len(events), 3) == []
 
 
 def test_a_content_is_found_by_its_hash(tmp_path: Path) -> None:

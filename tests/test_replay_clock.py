@@ -32,7 +32,7 @@ class Line:
 
 
 def mark(seq: int, kind: str, trial: int | None = None) -> Mark:
-    return Mark(seq, float(seq), kind, trial, "")
+    return Mark(seq, float(seq), kind, trial)
 
 
 def playing(times: Sequence[float], speed: float = 1.0, idle: float | None = None) -> ReplayClock:

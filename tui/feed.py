@@ -195,21 +195,9 @@ class Feed:
         """The events numbered above `after`, at most `limit` of them. Raises RecordError."""
         return list(self._reader.events(self.session, after, kinds, _state_only(kinds), limit))
 
-    def rows_before(self, seq: int, limit: int, kinds: Sequence[str] | None = None) -> list[Row]:
-        """The last `limit` events numbered `seq` or less, in order. Raises RecordError."""
-        return self._reader.newest(self.session, seq, limit, kinds, _state_only(kinds))
-
     def times(self, after: int, limit: int) -> list[float]:
         """The Unix times of the events numbered above `after`, at most `limit` of them. Raises RecordError."""
         return self._reader.times(self.session, after, limit)
-
-    def time_of(self, seq: int) -> float:
-        """The Unix time of an event between 1 and `head`. Raises RecordError."""
-        return self._reader.times(self.session, min(max(1, seq), self.head) - 1, 1)[0]
-
-    def seq_at(self, time: float) -> int:
-        """The last event that is not after a Unix time; 1 for one before all of them. Raises RecordError."""
-        return max(1, bisect_right(range(1, self.head + 1), time, key=self.time_of))
 
     def blob(self, digest: str) -> bytes:
         """A content by its hash. Raises RecordError if it is missing or damaged."""

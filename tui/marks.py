@@ -1,20 +1,14 @@
 """What stands out on the timeline of a session: marks, made from the events as they are folded."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.record import events as ev
 from engine.record.reader import Row
 from engine.record.view import ENDED, View
-from engine.record.wording import clean, number
-
-LONGEST = 80
-"""Characters of a label."""
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """An event to stop at. `kind`: trial (finished), best, crash, freeze, injection (a mechanism was activated),
     retired, reverted, waiting (for a person), research (begun), engine (started), end. `time` is Unix seconds.
     """
@@ -23,11 +17,10 @@ class Mark:
     time: float
     kind: str
     trial: int | None
-    label: str
 
 
-_Told = tuple[str, int | None, str]
-"""A mark's kind, trial and label."""
+_Told = tuple[str, int | None]
+"""A mark's kind and trial."""
 
 
 class Marks(list[Mark]):
@@ -44,48 +37,33 @@ class Marks(list[Mark]):
         else:
             marker = _markers.get(type(event))
             told = marker(event, view.completed) if marker else []
-        for kind, trial, label in told:
-            self.append(Mark(row.seq, row.time, kind, trial, label))
+        self.extend(Mark(row.seq, row.time, *each) for each in told)
 
     def _trial(self, event: ev.TrialFinished, view: View) -> list[_Told]:
         if event.role not in ("baseline", "search"):
             return []
-        name = f"trial {event.number}" if event.role == "search" else event.run
-        value = number(event.metric) if event.metric is not None else clean(event.reason, LONGEST)
-        marks: list[_Told] = [("trial", event.number, f"{name} {event.status} {value}")]
+        marks: list[_Told] = [("trial", event.number)]
         if event.role == "baseline":
             self._best = view.baseline.metric if view.baseline else None
         elif event.metric is not None:
             loss = view.history.loss
             if loss(event.metric) < loss(self._best):
                 self._best = event.metric
-                marks.append(("best", event.number, f"{name} {value}"))
+                marks.append(("best", event.number))
         if event.status == "crash":
-            marks.append(("crash", event.number, f"{name} {value}"))
+            marks.append(("crash", event.number))
         return marks
 
 
-def _strategy(event: ev.StrategyDecided, done: int) -> list[_Told]:
-    return (
-        [("freeze", event.trial, clean(f"level 1.5 froze {', '.join(event.frozen)}", LONGEST))] if event.frozen else []
-    )
-
-
-def _state(event: ev.StateChanged, done: int) -> list[_Told]:
-    return [("end", done, clean(f"{event.status}: {event.reason}", LONGEST))] if event.status in ENDED else []
-
-
 _markers: dict[type[ev.Event], Callable[[Any, int], list[_Told]]] = {
-    ev.StrategyDecided: _strategy,
-    ev.StateChanged: _state,
-    ev.ParameterFrozen: lambda event, done: [("freeze", done, clean(f"{event.by} froze {event.name}", LONGEST))],
-    ev.MechanismActivated: lambda event, done: [("injection", event.trial, clean(event.name, LONGEST))],
-    ev.MechanismDeactivated: lambda event, done: [
-        (event.status, event.trial, clean(f"{event.name}: {event.reason or event.by}", LONGEST))
-    ],
-    ev.InjectionWaiting: lambda event, done: [("waiting", done, clean(f"{event.name} waits", LONGEST))],
-    ev.ResearchStarted: lambda event, done: [("research", event.trial, f"research {event.research}")],
-    ev.EngineStarted: lambda event, done: [("engine", done, "resumed" if event.resumed else "started")],
+    ev.StrategyDecided: lambda event, done: [("freeze", event.trial)] if event.frozen else [],
+    ev.StateChanged: lambda event, done: [("end", done)] if event.status in ENDED else [],
+    ev.ParameterFrozen: lambda event, done: [("freeze", done)],
+    ev.MechanismActivated: lambda event, done: [("injection", event.trial)],
+    ev.MechanismDeactivated: lambda event, done: [(event.status, event.trial)],
+    ev.InjectionWaiting: lambda event, done: [("waiting", done)],
+    ev.ResearchStarted: lambda event, done: [("research", event.trial)],
+    ev.EngineStarted: lambda event, done: [("engine", done)],
 }
 """What is marked of an event when so many trials were done."""
 MARKED = frozenset({ev.TrialFinished, *_markers})

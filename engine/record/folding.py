@@ -26,23 +26,19 @@ def apply(view: View, seq: int, time: float, event: ev.Event) -> None:
     engine starts, and the event at which the view is to stand.
     """
     kind = type(event)
-    if kind is ev.EngineStarted:  # the time in which there was none does not count
-        _close_stretch(view, view.time)
-    elif kind not in _VIEW_ONLY:
-        _close_stretch(view, time)
+    counts = kind not in _VIEW_ONLY
+    if counts and view.active_since is not None:
+        # The time in which there was no engine does not count.
+        until = view.time if kind is ev.EngineStarted else time
+        view.active_before += max(0.0, until - view.active_since)
     view.seq, view.time = seq, time
     if kind is ev.SessionCreated:
         view.created = time
     handler = _HANDLERS.get(kind)
     if handler is not None:
         handler(view, event)
-    if kind not in _VIEW_ONLY:
+    if counts:
         view.active_since = time if view.created and view.status != "paused" else None
-
-
-def _close_stretch(view: View, time: float) -> None:
-    if view.active_since is not None:
-        view.active_before += max(0.0, time - view.active_since)
 
 
 @_HANDLERS.on(ev.SessionCreated)

@@ -167,8 +167,7 @@ class Reader:
         while left is None or left > 0:
             size = BATCH if left is None else min(BATCH, left)
             rows = self._rows(f"{query} ORDER BY seq LIMIT ?", session, after, last, *given, size)
-            for row in rows:
-                yield Row(*row)
+            yield from map(Row._make, rows)
             if len(rows) < size:
                 return
             after = rows[-1][0]
