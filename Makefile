@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Hundreds of processes start in the tests: each would compile every module where this is set.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test test-all lint types imports check bench clean
 
@@ -14,10 +16,10 @@ run: $(VENV)/run.stamp
 	$(BIN)/bilevel run --quick $(ARGS)
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-all: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "long or not long" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "long or not long" $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -49,6 +49,7 @@ KEYS = {
     "ctrl+c": "\x03",
     "ctrl+p": "\x10",
     "ctrl+q": "\x11",
+    "ctrl+z": "\x1a",
 }
 _FULL = re.compile("\x1b\\[\\?1049([hl])")
 """To the screen of an application, and back to the one of the shell."""
@@ -89,13 +90,17 @@ class Terminal:
         self.full = False
         """Whether an application has the whole screen."""
         self._held = ""
+        self._lines: list[str] | None = None
+        """The screen as it was read last; None once more has been drawn."""
         self._screens = [pyte.Screen(*size), pyte.Screen(*size)]
         self._streams = [pyte.Stream(screen) for screen in self._screens]
 
     # --- what a person sees -------------------------------------------------------------------------------------------
     def lines(self) -> list[str]:
         """The lines of the screen, without blanks at their ends."""
-        return [line.rstrip() for line in self._screens[self.full].display]
+        if self._lines is None:
+            self._lines = [line.rstrip() for line in self._screens[self.full].display]
+        return self._lines
 
     def text(self) -> str:
         """The screen as one text."""
@@ -128,6 +133,7 @@ class Terminal:
         """Give the terminal another size."""
         for screen in self._screens:
             screen.resize(lines, columns)
+        self._lines = None
         self.child.setwinsize(lines, columns)
         return self
 
@@ -182,6 +188,7 @@ class Terminal:
 
     def _feed(self, data: str) -> None:
         self.output += data
+        self._lines = None
         data = self._held + data
         begun = _BEGUN.search(data)
         self._held = data[begun.start() :] if begun else ""

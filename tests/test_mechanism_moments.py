@@ -92,7 +92,7 @@ async def check(suggestions: list[Json], history: list[Json], frozen: Json, incu
         assert all(known["config"] != {**base, **suggestion["changes"]} for known in history)
 
 
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize("direction", ["minimize", pytest.param("maximize", marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", sorted(SOURCES))
 async def test_no_moment_makes_it_fail_and_the_same_one_gives_the_same_answers(
     host_of: HostMaker, name: str, direction: str

@@ -74,7 +74,7 @@ async def test_what_helps_is_better_and_its_interval_excludes_zero(rehearsed: Re
     assert told.reason == "the best after 15 more trials would be lower with it than without"
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 async def test_what_harms_is_worse_and_its_interval_excludes_zero(
     tmp_path: Path, rehearsed: Rehearsed, seed: int
 ) -> None:
@@ -102,6 +102,7 @@ async def test_what_the_same_source_did_when_it_was_active_before_is_no_act_of_t
     assert (told.acted, told.reason) == (0.0, "it did not act in 8 searches of 15 trials")
 
 
+@pytest.mark.long
 async def test_what_acts_on_what_decides_nothing_has_no_clear_effect(rehearsed: Rehearsed) -> None:
     told = await rehearsed(SPARE, **BOTH_WAYS)
     assert told.interval is not None

@@ -55,6 +55,7 @@ def nothing_left(folder: Path) -> bool:
     return not processes(folder) and not list(folder.glob("hosts/*"))
 
 
+@pytest.mark.long
 async def test_the_evidence_comes_back_and_is_the_same_for_the_same_record(tmp_path: Path) -> None:
     request = await request_of(tmp_path)
     first, second = await asyncio.gather(rehearse(request), rehearse(request))

@@ -195,7 +195,7 @@ async def test_time_in_which_no_engine_took_a_veto_does_not_count_as_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db = tmp_path / "sessions.db"
-    what = plan(write_target(tmp_path / "t", seconds=0.1), trials=12, confirm=False)
+    what = plan(write_target(tmp_path / "t", seconds=0.1), trials=400, confirm=False)
     what["new"] |= {"approval": "grace", "grace": 60.0}
     digest = await interrupted(db, what)
     an_hour_later = SimpleNamespace(time=lambda: time.time() + 3600, monotonic=time.monotonic)
@@ -207,6 +207,7 @@ async def test_time_in_which_no_engine_took_a_veto_does_not_count_as_grace(
         assert view.waiting is not None and view.waiting.deadline is not None
         assert view.waiting.deadline <= an_hour_later.time() + 60.0
         assert (await session.commands.handle(Command("veto", {"hash": digest}, "person"))).applied
+        assert (await session.commands.handle(Command("stop", {"now": True}, "person"))).applied
         await task
     assert view.mechanisms[digest].status == "vetoed"
 
