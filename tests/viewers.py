@@ -30,13 +30,14 @@ BEGAN = 1_795_000_000.0
 
 @asynccontextmanager
 async def viewer(
-    db: Path, session: str | None = told.NAME, *, size: tuple[int, int] = (120, 40), **how: Any
+    db: Path, session: str | None = told.NAME, *, size: tuple[int, int] = (120, 40), fails: bool = False, **how: Any
 ) -> AsyncIterator[Pilot[str]]:
-    """The application on a screen of this size, once it rests."""
+    """The application on a screen of this size, once it rests. Only where it `fails` may a part of it have failed."""
     app = BilevelApp(db, session, **how)
     async with app.run_test(size=size) as pilot:
         await again(pilot)
         yield pilot
+        assert fails or not app._failures, app._failures
 
 
 def screen_of(pilot: Pilot[str]) -> SessionScreen:
@@ -87,15 +88,22 @@ async def written(db: Path, events: Sequence[ev.Event], name: str = told.NAME) -
 
 
 def write_at(
-    db: Path, events: Sequence[ev.Event], blobs: Sequence[bytes] = (), *, every: float = 7.0, name: str = told.NAME
+    db: Path,
+    events: Sequence[ev.Event],
+    blobs: Sequence[bytes] = (),
+    *,
+    every: float = 7.0,
+    name: str = told.NAME,
+    began: float = BEGAN,
 ) -> Path:
-    """Write a session into a new record, its events `every` so many seconds from BEGAN on: the same each time."""
-    hold, _ = prepare(db)
-    hold.close()
+    """Write a session into a record, its events `every` so many seconds from `began` on: the same each time."""
+    if not db.exists():
+        hold, _ = prepare(db)
+        hold.close()
     digest = GENESIS
     with closing(sqlite3.connect(db)) as connection, connection:
         for seq, event in enumerate(events, 1):
-            kind, body, time = ev.kind_of(event), ev.encode(event).decode(), BEGAN + every * (seq - 1)
+            kind, body, time = ev.kind_of(event), ev.encode(event).decode(), began + every * (seq - 1)
             digest = chain_hash(digest, name, seq, time, kind, ev.SCHEMA, body)
             row = (name, seq, time, kind, body, ev.SCHEMA, digest)
             connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", row)

@@ -20,6 +20,7 @@ from tui.comparison import Pair, curves, hindrances, pairs
 from tui.feed import Feed
 from tui.widgets.block import Block
 from tui.widgets.columns import padded
+from tui.widgets.contained import Contained
 from tui.widgets.lines import LineView
 from tui.widgets.plot import Plot
 
@@ -27,7 +28,7 @@ LOOK_SECONDS = 0.5
 DIFFERS = "≠"
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(Contained, Screen[None]):
     """Two sessions of a record, kept up to date where they run."""
 
     actions: ClassVar[tuple[Action, ...]] = COMPARE_ACTIONS
@@ -49,6 +50,8 @@ class CompareScreen(Screen[None]):
         super().__init__()
         self.db, self.names = db, (first, second)
         self.feeds: list[Feed] = []
+        self._alive: str | None = None
+        """The session that an engine runs."""
 
     def compose(self) -> ComposeResult:
         yield Static("bilevel needs a terminal of at least 60 x 16", id="too-small")
@@ -68,6 +71,7 @@ class CompareScreen(Screen[None]):
             self.dismiss(None)
             return
         self.query_one(LineView).focus()
+        self._alive = self._look()
         self.bring()
         self.set_interval(LOOK_SECONDS, self._tick)
 
@@ -76,8 +80,9 @@ class CompareScreen(Screen[None]):
             feed.close()
 
     def _tick(self) -> None:
-        grown = [feed.poll() for feed in self.feeds]
-        if any(grown):
+        grown, running = [feed.poll() for feed in self.feeds], self._look()
+        if any(grown) or running != self._alive:
+            self._alive = running
             self.bring()
 
     def bring(self) -> None:
@@ -87,14 +92,14 @@ class CompareScreen(Screen[None]):
         reasons = hindrances(first, second)
         warning = "! not comparable: " + "; ".join(reasons)
         with self.app.batch_update():
-            names = Text.assemble((f"━ {first.session}", "accent"), "   ", (f"┄ {second.session}", "warn"))
+            names = Text.assemble((f"━ {first.session}", "accent"), "   ", (f"┄ {second.session}", "other"))
             self.query_one("#sessions", Block).show_lines([names])
             self.query_one("#warning", Block).show_lines([Text(warning, "warn")] if reasons else [])
             self.query_one(Plot).show_drawing(curves(first, second), "no metric yet")
-            table = [Pair("", first.session, second.session), *pairs(first, second, self._alive())]
+            table = [Pair("", first.session, second.session), *pairs(first, second, self._alive)]
             self.query_one(LineView).show_lines([line for pair in table for line in row(pair, width)])
 
-    def _alive(self) -> str | None:
+    def _look(self) -> str | None:
         """The session that an engine runs."""
         try:
             found = holder(self.db)

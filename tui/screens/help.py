@@ -32,7 +32,7 @@ class HelpScreen(ModalScreen[None]):
 
     DEFAULT_CSS = """
     HelpScreen { align: center middle; background: $background; }
-    HelpScreen > Vertical { width: auto; height: auto; border: round $accent; }
+    HelpScreen > Vertical { width: auto; height: auto; border: round $accent; border-title-color: $foreground; }
     HelpScreen LineView { width: auto; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,question_mark", "dismiss(None)", "Close")]

@@ -82,13 +82,17 @@ class InjectionScreen(Searching, ModalScreen[None]):
     # --- what it shows ------------------------------------------------------------------------------------------------
     def on_mount(self) -> None:
         feed, known = self.session.feed, self.known
-        source = source_of(feed, known, dark=self.app.current_theme.dark)
         changed, self._difference = difference_of(feed, feed.newest.mechanisms, known)
-        self.query_one("#source", LineView).show_lines(source)
         self.query_one("#difference", LineView).show_lines(changed)
+        self._colour()
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self._colour())
         self.action_part("evidence")
         self.look()
         self.set_interval(LOOK_SECONDS, self.look)
+
+    def _colour(self) -> None:
+        source = source_of(self.session.feed, self.known, dark=self.app.current_theme.dark)
+        self.query_one("#source", LineView).show_lines(source)
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._fit)

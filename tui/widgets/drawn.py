@@ -11,18 +11,20 @@ from rich.style import Style
 from rich.text import Span, Text
 from textual.color import Color
 from textual.geometry import Region
-from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.widgets.contained import Contained
+
 _PLAIN = Style()
-STYLES = ("good", "bad", "warn", "dim", "accent", "strong", "alert", "found", "cursor")
+STYLES = ("good", "bad", "warn", "dim", "accent", "other", "strong", "alert", "found", "cursor")
 _COLOURS = {
     "good": "text-success",
     "bad": "text-error",
     "warn": "text-warning",
     "dim": "text-muted",
     "accent": "text-accent",
+    "other": "text-primary",
     "alert": "text-warning",
     "found": "text-warning",
 }
@@ -36,29 +38,29 @@ _MARKED = {
 """What a style is beside its colour."""
 
 
-class Drawn(Widget):
-    """A widget that draws texts whose styles are of `STYLES`."""
-
-    class Failed(Message):
-        """What the widget was to show could not be drawn; its lines are blank."""
-
-        def __init__(self, widget: "Drawn", error: Exception) -> None:
-            super().__init__()
-            self.widget, self.error = widget, error
+class Drawn(Contained, Widget):
+    """A widget that draws texts whose styles are of `STYLES`. Lines that cannot be drawn are blank."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._named: dict[str, Style] = {}
+        self._blank = False
+        """Lines could not be drawn, and not all of them have been since."""
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda theme: self.refresh())
 
     def render_lines(self, crop: Region) -> list[Strip]:
         try:
-            return super().render_lines(crop)
+            strips = super().render_lines(crop)
         except Exception as error:  # a fault in one line would take the whole application down
-            self.post_message(self.Failed(self, error))
+            self._blank = True
+            self.post_message(self.Failed(self, error, drawing=True))
             return [Strip.blank(crop.width)] * crop.height
+        if self._blank and crop.size == self.outer_size:
+            self._blank = False
+            self.post_message(self.Recovered(self))
+        return strips
 
     def refresh(self, *regions: Region, **how: bool) -> Self:
         self._named.clear()  # whatever changes a style draws the widget again

@@ -21,7 +21,7 @@ _BRAILLE = 0x2800
 _LOWEST = 3
 """Rows that a plot needs beside axis, labels and the line above."""
 _ROWS_PER_LABEL = 4
-_POINT, _STAIRCASE, _AGAINST, _BAND, _ABOVE, _BELOW, _FAILED = "", "accent", "warn", "dim", "warn", "warn", "bad"
+_POINT, _STAIRCASE, _AGAINST, _BAND, _ABOVE, _BELOW, _FAILED = "", "accent", "other", "dim", "warn", "warn", "bad"
 Point = tuple[int, float]
 
 

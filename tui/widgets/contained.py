@@ -1,0 +1,63 @@
+"""A part of the screen whose defects stay its own: what fails in it is told as a message, and everything else goes on.
+
+Textual ends the application where a handler, a timer or a callback of any widget raises. For a person who supervises a
+session over a slow link that is the wrong answer to a fault in one pane.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from textual import events
+from textual._callback import invoke
+from textual.message import Message
+from textual.timer import Timer
+from textual.widget import Widget
+
+
+class Contained:
+    """For a widget or a screen, before its other bases: it posts `Failed` instead of raising.
+
+    Only what it cannot begin without, its parts and `on_mount`, still raises.
+    """
+
+    class Failed(Message):
+        """Something in the widget failed. `drawing`: what it shows is not what it was to show."""
+
+        def __init__(self, widget: Widget, error: Exception, *, drawing: bool = False) -> None:
+            super().__init__()
+            self.widget, self.error, self.drawing = widget, error, drawing
+
+    class Recovered(Message):
+        """What could not be drawn was drawn again."""
+
+        def __init__(self, widget: Widget) -> None:
+            super().__init__()
+            self.widget = widget
+
+    async def _dispatch_message(self, message: Message) -> None:
+        try:
+            await super()._dispatch_message(message)
+        except Exception as error:
+            if isinstance(message, events.Compose | events.Mount):
+                raise
+            self.post_message(Contained.Failed(self, error))
+
+    def call_after_refresh(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+        """As Textual has it, contained."""
+        return super().call_after_refresh(self.contained(callback), *args, **kwargs)
+
+    def set_interval(self, interval: float, callback: Callable[..., Any] | None = None, **how: Any) -> Timer:
+        """As Textual has it, contained."""
+        return super().set_interval(interval, callback and self.contained(callback), **how)
+
+    def contained(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """The callback, plain or asynchronous, that posts `Failed` where it raises."""
+
+        async def do(*args: Any, **kwargs: Any) -> None:
+            try:
+                await invoke(partial(callback, *args, **kwargs))
+            except Exception as error:
+                self.post_message(Contained.Failed(self, error))
+
+        return do
