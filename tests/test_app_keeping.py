@@ -13,7 +13,7 @@ from viewers import lines, press, said, screen_of, text, viewer, write_at
 
 from engine.record import events as ev
 from tui.actions import ACTIONS, COMPARE_ACTIONS, INJECTION_ACTIONS, SESSIONS_ACTIONS, Action, exists
-from tui.app import THEMES
+from tui.app import THEMES, BilevelApp
 from tui.panes.trials import TrialsPane
 from tui.screens.help import help_page, told_lines
 
@@ -209,7 +209,8 @@ def test_every_action_has_a_method_that_carries_it_out() -> None:
 
     def missing(actions: tuple[Action, ...], screen: type) -> list[str]:
         names = [action.id.partition("(")[0] for action in actions]
-        return [name for name in names if not hasattr(screen, f"action_{name}")]
+        parts = [name.rpartition(".") for name in names]
+        return [name for of, _, name in parts if not hasattr(BilevelApp if of else screen, f"action_{name}")]
 
     assert missing(ACTIONS, SessionScreen) == missing(INJECTION_ACTIONS, InjectionScreen) == []
 

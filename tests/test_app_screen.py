@@ -11,11 +11,13 @@ from viewers import again, lines, press, said, screen_of, text, viewer, write_at
 from engine.record import events as ev
 from engine.record.head import run_directory
 from tui.app import THEMES
+from tui.feed import Feed
 from tui.panes.curve import CurvePane
 from tui.panes.header import Header
 from tui.panes.mechanisms import MechanismsPane
 from tui.panes.parameters import ParametersPane
 from tui.panes.trials import TrialsPane
+from tui.screens.session import SessionScreen
 from tui.screens.tabs import Tabs
 from tui.widgets.lines import LineView
 
@@ -133,7 +135,7 @@ async def test_a_command_is_about_now_also_while_it_is_held(running: Path) -> No
 async def test_a_pane_that_fails_says_so_the_others_go_on_and_it_is_written_down(
     running: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with viewer(running) as pilot:
+    async with viewer(running, fails=True) as pilot:
         show = MechanismsPane.show
 
         def broken(self: MechanismsPane, moment: object) -> None:
@@ -155,7 +157,7 @@ async def test_a_pane_that_fails_says_so_the_others_go_on_and_it_is_written_down
 
 
 async def test_a_line_that_cannot_be_drawn_takes_nothing_else_down(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with viewer(db) as pilot:
+    async with viewer(db, fails=True) as pilot:
         line = LineView.line
 
         def broken(self: LineView, index: int) -> object:
@@ -168,10 +170,44 @@ async def test_a_line_that_cannot_be_drawn_takes_nothing_else_down(db: Path, mon
         assert "1 Trials" in text(pilot)  # it is drawn now
         await until(lambda: "Mechanisms cannot be drawn (ValueError: no such line)" in said(pilot))
         assert pilot.app.is_running and "1 Trials" in text(pilot)
+        pane = screen_of(pilot).query_one(MechanismsPane)
+        assert pane.has_class("-failed") and "cannot be drawn" in text(pilot)
+        monkeypatch.setattr(LineView, "line", line)
+        screen_of(pilot).query_one("#known").refresh()
+        await until(lambda: "4 Mechanisms · 1 active" in text(pilot) and not pane.has_class("-failed"))
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "keys"),
+    [
+        (TrialsPane, "on_line_view_moved", ["up"]),
+        (TrialsPane, "on_resize", []),
+        (Feed, "poll", []),
+        (SessionScreen, "_resized", []),
+        (SessionScreen, "action_zoom", ["z"]),
+        (LineView, "action_move", ["up"]),
+    ],
+)
+async def test_what_fails_in_a_handler_a_timer_or_an_action_ends_nothing(
+    db: Path, monkeypatch: pytest.MonkeyPatch, cls: type, name: str, keys: list[str]
+) -> None:
+    async with viewer(db, fails=True) as pilot:
+
+        def broken(self: object, *args: object) -> None:
+            raise KeyError("nothing of the kind")
+
+        monkeypatch.setattr(cls, name, broken)
+        await pilot.resize_terminal(110, 38)
+        await press(pilot, *keys)
+        await until(lambda: "failed (KeyError" in said(pilot))
+        monkeypatch.undo()
+        await press(pilot, "3")
+        await again(pilot)
+        assert pilot.app.is_running and screen_of(pilot).current == 3
 
 
 async def test_a_failure_that_cannot_be_written_down_is_still_told(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with viewer(db) as pilot:
+    async with viewer(db, fails=True) as pilot:
         monkeypatch.setattr(Header, "show", None)
         (run_directory(db) / told.NAME).parent.mkdir(exist_ok=True)
         (run_directory(db) / told.NAME).write_text("a file is in the way")

@@ -134,6 +134,25 @@ def test_a_viewer_that_was_stopped_goes_on_and_gives_the_terminal_back(recorded:
         assert not terminal.full and termios.tcgetattr(terminal.child.fileno()) == shell
 
 
+def test_ctrl_z_goes_to_the_shell_and_fg_comes_back(recorded: Path) -> None:
+    shell = ("-c", "import os; os.execvp('bash', ['bash', '--norc', '--noprofile', '-i'])")
+    with Terminal(recorded, program=shell, PYTHON=sys.executable) as terminal:
+        terminal.wait("bash-").write(f'"$PYTHON" -m tui.cli attach {told.NAME}\n').wait("1 Trials")
+        assert terminal.full
+        terminal.keys("ctrl+z").wait("Stopped")
+        assert not terminal.full
+        terminal.write("fg\n").wait(lambda: terminal.full).wait("1 Trials")
+        terminal.keys("q").wait("has finished")
+        assert not terminal.full
+        terminal.write("exit\n").wait_gone()
+
+
+def test_ctrl_z_stops_nothing_that_no_shell_would_bring_back(recorded: Path) -> None:
+    with Terminal(recorded, "attach", told.NAME) as terminal:
+        terminal.wait("1 Trials").keys("ctrl+z").wait("no shell waits below this")
+        assert terminal.keys("q").exit_code() == 0
+
+
 def test_an_engine_that_dies_is_said_at_once_and_when_leaving(running: Path) -> None:
     with Terminal(running, "attach", size=(120, 40)) as terminal:
         some_trials(terminal, running)

@@ -1,8 +1,8 @@
 """Every action of the application, in one table: keys, footer, help and command palette are made from it.
 
-An action is carried out by the screen's method `action_<id>`. `where` says when it exists: "live" and "replay" for the
-two ways of seeing a session, "command" for what asks the engine for something: that exists neither in a replay nor
-for a viewer that was opened read-only.
+An action is carried out by the screen's method `action_<id>`, by the application's where the id begins with `app.`.
+`where` says when it exists: "live" and "replay" for the two ways of seeing a session, "command" for what asks the
+engine for something: that exists neither in a replay nor for a viewer that was opened read-only.
 """
 
 from dataclasses import dataclass
@@ -52,6 +52,7 @@ _READ = {
     "less_than_sign": "<",
     "greater_than_sign": ">",
     "ctrl+p": "^p",
+    "ctrl+z": "^z",
     "enter": "⏎",
     "escape": "esc",
 }
@@ -135,6 +136,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("sessions", "l", "Sessions", "The list of sessions.", "Application"),
     Action("help", "question_mark", "Help", "This page.", "Application", footer=True),
     Action("palette", "ctrl+p", "Commands", "Find an action by name.", "Application", footer=True),
+    Action("app.to_shell", "ctrl+z", "Shell", "To the shell; fg comes back.", "Application"),
     Action("leave", "q", "Leave", "Leave; the session goes on.", "Application", footer=True),
 )
 
@@ -155,6 +157,7 @@ SESSIONS_ACTIONS: tuple[Action, ...] = (
     Action("theme", "t", "Theme", "The next theme: dark, light, the terminal's own colours.", "Application"),
     Action("help", "question_mark", "Help", "This page.", "Application", footer=True),
     Action("palette", "ctrl+p", "Commands", "Find an action by its name.", "Application"),
+    Action("app.to_shell", "ctrl+z", "Shell", "To the shell; fg comes back.", "Application"),
     Action("leave", "q", "Leave", "Leave; a session that runs goes on.", "Application", footer=True),
 )
 """What a person can do in the list of sessions."""

@@ -1,6 +1,8 @@
 """The application: it opens the record, shows a session or the list of them, and leaves no trace on the terminal."""
 
 import gc
+import os
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ from textual.screen import Screen
 
 from engine.errors import BilevelError
 from tui.actions import ACTIONS, exists
-from tui.driver import ViewerDriver
+from tui.driver import ViewerDriver, shell_waits
 from tui.engine_watch import EngineWatch
 from tui.feed import Feed
 from tui.plain import clean
@@ -100,6 +102,14 @@ class BilevelApp(Surviving):
                 return
         self.leave()
 
+    def action_to_shell(self) -> None:
+        """Stop, with whatever was started together with this, as ctrl+z does everywhere else."""
+        if not shell_waits():
+            self.notify("no shell waits below this: it could not be brought back; q leaves", severity="warning")
+            return
+        self.app_suspend_signal.publish(self)
+        os.killpg(0, signal.SIGTSTP)  # the driver hears it, and gives the terminal back first
+
     async def action_help_quit(self) -> None:
         """What ctrl+c does where nothing is selected: the same, as in every other command."""
         await self.action_quit()
@@ -110,14 +120,14 @@ class BilevelApp(Surviving):
         if not isinstance(screen, SessionScreen):
             for action in getattr(screen, "actions", ()):
                 title = f"{action.label}  ({action.keys})"
-                yield SystemCommand(title, action.help, partial(screen.run_action, action.id))
+                yield SystemCommand(title, action.help, screen.contained(partial(screen.run_action, action.id)))
             return
         for action in ACTIONS:
             if exists(action, replay=screen.replay, read_only=screen.read_only) and action.id != "palette":
                 title, do = f"{action.label}  ({action.keys})", partial(screen.run_action, action.id)
-                yield SystemCommand(title, action.help, do)
+                yield SystemCommand(title, action.help, screen.contained(do))
         for trial in screen.feed.view.history:
-            go = partial(screen.go_to_trial, trial.number)
+            go = screen.contained(partial(screen.go_to_trial, trial.number))
             # The palette takes this for markup; Textual's own `escape` leaves some brackets as they are.
             told = clean(trial.hypothesis).replace("[", "\\[") or "the baseline"
             yield SystemCommand(f"Go to trial {trial.number}", told, go)

@@ -1,4 +1,7 @@
-"""The terminal's driver, which also goes on where it was stopped by what it cannot hear."""
+"""The terminal's driver, which also goes on where it was stopped by what it cannot hear; and who would let it go on."""
+
+import os
+from pathlib import Path
 
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -17,3 +20,17 @@ class ViewerDriver(LinuxDriver):
             self._must_signal_resume = True
         if self._must_signal_resume:
             super()._sigcont_application(*told)
+
+
+def shell_waits() -> bool:
+    """Whether a shell with job control would take this process group back once it is stopped.
+
+    It is the parent of the group's first process, in the same session and another group. Without one, as where a
+    command is all that `ssh -t` or a tmux window runs, what is stopped stays so.
+    """
+    group = os.getpgrp()
+    try:
+        parent = int(Path(f"/proc/{group}/stat").read_text().rpartition(")")[2].split()[1])
+        return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != group
+    except (OSError, ValueError, IndexError):
+        return False

@@ -17,6 +17,7 @@ from engine.record.events import StateChanged
 from engine.record.lock import Holder, holder
 from engine.record.reader import Reader
 from engine.record.view import ENDED
+from tui.feed import Feed
 
 LOOK_SECONDS = 1.0
 """Between two looks."""
@@ -131,6 +132,18 @@ def look(db: Path, session: str) -> EngineState:
         return EngineState("silent", None, f"{error}")
     assert engine is not None
     return EngineState("answers" if engine.answers else "silent", engine.pid, engine.trouble or "")
+
+
+def replayed(feed: Feed) -> EngineState:
+    """The state of what is replayed: no engine is missed, but behind the last event of a session that has not ended."""
+    if feed.position < feed.head or feed.view.status in ENDED:
+        return EngineState("replay", None, "")
+    try:
+        found = holder(feed.db)
+    except BilevelError:
+        return EngineState("replay", None, "")
+    runs = found is not None and (not found.pid or found.session == feed.session)
+    return EngineState("replay" if runs else "gone", None, "")
 
 
 def _without(db: Path, session: str, other: Holder | None) -> EngineState:

@@ -122,7 +122,8 @@ class Listing:
         """The view of the session that was folded last: the one that grows is not folded from its beginning."""
         self._record: tuple[int, int] | None = None
         """The file that was read."""
-        self._closed = threading.Event()
+        self._closed, self._awake = threading.Event(), threading.Event()
+        self._awake.set()
         self._thread = threading.Thread(target=self._watch, name="listing", daemon=True)
         self._thread.start()
 
@@ -140,9 +141,14 @@ class Listing:
         """Read these before the others."""
         self._wanted = sessions
 
+    def rest(self, resting: bool) -> None:
+        """Read nothing for a while: what lies over the list has the processor for itself."""
+        (self._awake.clear if resting else self._awake.set)()
+
     def close(self) -> None:
         """Read no more. Does not wait for what is being read. May be called twice."""
         self._closed.set()
+        self._awake.set()
 
     # --- in the thread ------------------------------------------------------------------------------------------------
     def _watch(self) -> None:
@@ -159,7 +165,7 @@ class Listing:
         file, version = self._file(), -1
         if file != self._record:
             self._record, self._summaries, self._grown = file, {}, None
-        while not self._closed.is_set() and self._file() == file:
+        while self._goes_on() and self._file() == file:
             now = reader.data_version()
             if now != version:
                 self._rows, version = reader.sessions(), now
@@ -169,11 +175,16 @@ class Listing:
             self._see_engine()
             self._say("")
             while row := self._next():
-                if self._closed.is_set():
+                if not self._goes_on():
                     return
                 self._summaries[row.id] = self._summary(reader, row)
                 self.version += 1
             self._closed.wait(LOOK_SECONDS)
+
+    def _goes_on(self) -> bool:
+        """Whether there is more to do, once it does not rest."""
+        self._awake.wait()
+        return not self._closed.is_set()
 
     def _file(self) -> tuple[int, int] | None:
         try:

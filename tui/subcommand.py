@@ -61,9 +61,12 @@ def open_record(args: Namespace) -> "Reader":
 
 def view_of(reader: "Reader", session: str) -> "View":
     """The session's view at its last event."""
-    from engine.record.view import fold
+    from engine.record.seeking import advance
+    from engine.record.view import View
 
-    return fold((row.seq, row.time, row.event) for row in reader.events(session))
+    view = View()
+    advance(view, reader, session, reader.last_seq(session))
+    return view
 
 
 def chosen_view(args: Namespace) -> "View":

@@ -49,6 +49,8 @@ def view(db: Path, session: str | None, *, replay: bool = False, at: int | None 
     gc.disable()  # until it is drawn: all that starting makes stays, and passes over it take a tenth of the time
     from tui.app import BilevelApp
 
+    for stale in ("COLUMNS", "LINES"):  # the terminal itself tells its size, also when that changes
+        os.environ.pop(stale, None)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     threading.Thread(target=_end_with_the_terminal, name="terminal", daemon=True).start()
     app = BilevelApp(db, session, replay=replay, at=at, read_only=read_only)

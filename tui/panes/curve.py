@@ -30,7 +30,6 @@ class CurvePane(Pane):
 
     def __init__(self) -> None:
         super().__init__(id="curve")
-        self._moment: Moment | None = None
         self._known: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:

@@ -4,7 +4,6 @@ import json
 from typing import NamedTuple
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 
 from engine.record import events as ev
@@ -50,7 +49,6 @@ class DialoguePane(Pane):
         self._entries: list[Entry] = []
         self._listed: tuple[object, ...] = ()
         self._shown: tuple[object, ...] = ()
-        self._moment: Moment | None = None
 
     def compose(self) -> ComposeResult:
         yield LineView(selectable=True, follow=True, id="rounds")
@@ -107,10 +105,6 @@ class DialoguePane(Pane):
         event.stop()
         if self._moment is not None and event.lines.id == "rounds" and event.index < len(self._entries):
             self._say(self._moment, self._entries[event.index])
-
-    def on_resize(self, event: events.Resize) -> None:
-        if self._moment is not None:
-            self.call_after_refresh(self.show, self._moment)
 
 
 def entries_of(view: View) -> list[Entry]:

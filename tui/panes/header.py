@@ -66,8 +66,8 @@ class Header(Block):
 
 
 def _state(moment: Moment) -> str:
-    """The session's state; in a replay no engine is missed."""
-    return state_of(moment.view.status, alive=moment.replay or moment.engine.state != "gone")
+    """The session's state."""
+    return state_of(moment.view.status, alive=moment.engine.state != "gone")
 
 
 # --- the first line ---------------------------------------------------------------------------------------------------

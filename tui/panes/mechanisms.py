@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Literal
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 
 from engine.record.evidence import acts_lines, evidence_lines
@@ -56,7 +55,6 @@ class MechanismsPane(Pane):
         self._shown: tuple[object, ...] = ()
         self._plain = True
         """The first drawing of a source waits for no colours: the parser takes long to load."""
-        self._moment: Moment | None = None
 
     def compose(self) -> ComposeResult:
         yield LineView(selectable=True, id="known")
@@ -118,10 +116,6 @@ class MechanismsPane(Pane):
         if self._moment is not None and event.lines.id == "known" and event.index < len(self._order):
             self._moment.selection.mechanism = self._order[event.index].hash
             self.show(self._moment)
-
-    def on_resize(self, event: events.Resize) -> None:
-        if self._moment is not None:
-            self.call_after_refresh(self.show, self._moment)
 
     def turn_to(self, side: Side) -> None:
         """Show another side of the selected one."""

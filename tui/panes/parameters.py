@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from rich.cells import set_cell_size
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 
 from engine.record.view import View
@@ -116,7 +115,6 @@ class ParametersPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(id="parameters")
-        self._moment: Moment | None = None
         self._guided: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -150,10 +148,6 @@ class ParametersPane(Pane):
         event.stop()
         if self._moment is not None and event.index < len(self.rows.parameters):
             self._moment.selection.parameter = self.rows.parameters[event.index].name
-
-    def on_resize(self, event: events.Resize) -> None:
-        if self._moment is not None:
-            self.call_after_refresh(self.show, self._moment)
 
     def _guidance(self, view: View) -> None:
         """Strategy and guidance, wrapped, on a third of the pane at most."""

@@ -6,6 +6,7 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 
+from engine.record.reader import RecordError
 from tui.moment import Moment
 from tui.panes.glyphs import FROZEN_BY_LEVEL, INJECTION
 from tui.panes.phrases import Part, row
@@ -48,7 +49,7 @@ class Timeline(Block):
     def show(self, moment: Moment, clock: ReplayClock) -> None:
         """Bring it to the moment, and to the clock that walks."""
         feed, width = moment.feed, max(10, (self.size.width or self.app.size.width - 2))
-        now = int(clock.now)
+        now = _time(moment, clock)
         key = (feed.position, feed.head, clock.playing, clock.speed, now, width)
         if key == self._shown:
             return
@@ -75,6 +76,14 @@ class Timeline(Block):
         offset = event.get_content_offset(self)
         if offset is not None:
             self.post_message(self.Chosen(1 + round(offset.x * (self._head - 1) / (width - 1))))
+
+
+def _time(moment: Moment, clock: ReplayClock) -> int:
+    """The recorded Unix time that it is; that of the event where the record cannot be read, which is said elsewhere."""
+    try:
+        return int(clock.now)
+    except RecordError:
+        return int(moment.view.time)
 
 
 def _signs(moment: Moment, width: int) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """The trials: a row each, and below them, where there is room, everything about the one under the cursor."""
 
-from textual import events
 from textual.app import ComposeResult
 
 from tui.moment import Moment
@@ -26,7 +25,6 @@ class TrialsPane(Pane):
 
     def __init__(self) -> None:
         super().__init__(id="trials")
-        self._moment: Moment | None = None
         self._chosen: int | None = None
         """The selection as this pane knows it: what differs was selected elsewhere."""
         self._detailed: tuple[object, ...] = ()
@@ -69,10 +67,6 @@ class TrialsPane(Pane):
             self._chosen = None if self.rows.follow else self.rows.trial_at(event.index)
             self._moment.selection.trial = self._chosen
             self._details(self._moment)
-
-    def on_resize(self, event: events.Resize) -> None:
-        if self._moment is not None:
-            self.call_after_refresh(self.show, self._moment)
 
     # --- around the list ----------------------------------------------------------------------------------------------
     def _heading(self) -> None:

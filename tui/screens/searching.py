@@ -7,10 +7,11 @@ from textual.screen import Screen
 
 from engine.record.wording import clean
 from tui.screens.asking import Ask
+from tui.widgets.contained import Contained
 from tui.widgets.lines import LineView
 
 
-class Searching(Screen[Any]):
+class Searching(Contained, Screen[Any]):
     """For a screen with lists of lines: `/` asks for an expression, n and N go to the next and the previous match."""
 
     def lines_in_focus(self) -> LineView | None:

@@ -17,7 +17,7 @@ from textual.widgets import Footer, Static
 
 from engine.record.view import ENDED
 from tui.actions import ACTIONS, action_named, exists
-from tui.engine_watch import EngineState, EngineWatch
+from tui.engine_watch import EngineWatch, replayed
 from tui.feed import Feed
 from tui.leaving import goodbye
 from tui.moment import Moment, Selection
@@ -129,7 +129,7 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
 
     def moment(self, *, newest: bool = False) -> Moment:
         """What is shown now; `newest`: what is known now, although what is shown is held."""
-        engine = self.engine_watch.state if self.engine_watch is not None else EngineState("replay", None, "")
+        engine = self.engine_watch.state if self.engine_watch is not None else replayed(self.feed)
         now = self.feed.view.time if self.replay else wall_clock()
         if self.held and not newest:
             now = self._held_at

@@ -17,6 +17,7 @@ from tui.actions import SESSIONS_ACTIONS, Action
 from tui.listing import Entry, Listing
 from tui.screens.session_rows import SessionRows
 from tui.widgets.block import Block
+from tui.widgets.contained import Contained
 from tui.widgets.fitting import wrapped
 from tui.widgets.lines import LineView
 
@@ -24,7 +25,7 @@ LOOK_SECONDS = 0.25
 START = "`bilevel run --quick` shows one at once; what begins on this record appears here"
 
 
-class SessionsScreen(Screen[None]):
+class SessionsScreen(Contained, Screen[None]):
     """Every session of a record, the newest first; a session that runs is kept up to date."""
 
     actions: ClassVar[tuple[Action, ...]] = SESSIONS_ACTIONS
@@ -132,8 +133,13 @@ class SessionsScreen(Screen[None]):
         self.current = chosen.id if chosen else self.current
         self._about()
 
+    def on_screen_suspend(self) -> None:
+        if self.listing is not None:
+            self.listing.rest(True)
+
     def on_screen_resume(self) -> None:
         if self.listing is not None:
+            self.listing.rest(False)
             self.call_after_refresh(self.bring)
 
     def on_resize(self, event: events.Resize) -> None:
