@@ -1,6 +1,7 @@
 """Acceptance, watching, failures, inert mechanisms, elders, and what a lucky draw is worth."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from searches import Search, config, mechanism, proposing, search
@@ -8,6 +9,7 @@ from searches import Search, config, mechanism, proposing, search
 from engine.mechanism.chain import Chain
 from engine.mechanism.members import deactivated
 from engine.record.events import InjectionDecided, MechanismValidated
+from engine.training.judging import RunResult
 
 KEEPS = "def accept(self, view, trial):\n    return True"
 DROPS = "def accept(self, view, trial):\n    return False"
@@ -216,6 +218,23 @@ async def test_an_elder_that_a_person_took_out_meanwhile_does_not_come_back(tmp_
         assert s.view.active == [heir]
         event = deactivated(s.view, heir, 0, "reverted", "person", "no")
         assert event.restored is None
+
+
+async def test_what_goes_out_while_a_trial_runs_was_called_for_it_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with search(tmp_path) as s:
+        digest = await s.inject("guard", "def review(self, view, proposal):\n    return None")
+        execute = s.runs.execute
+
+        async def executed_meanwhile(*given: Any, **more: Any) -> RunResult:
+            result = await execute(*given, **more)
+            await s.journal.record(deactivated(s.view, digest, s.view.completed, "reverted", "person", "no"))
+            return result
+
+        monkeypatch.setattr(s.runs, "execute", executed_meanwhile)
+        await s.go(2)
+        assert s.view.mechanisms[digest].called["review"] == 1
 
 
 async def test_of_two_who_take_a_mechanism_out_at_once_the_first_has_the_word(tmp_path: Path) -> None:

@@ -103,11 +103,13 @@ class Members:
                 member.failed.pop("observe", None)
             except MechanismError as error:
                 await self._failed(member, "observe", trial.number, error)
-        calls = {member.known.hash: member.calls for member in self._active() if member.calls}
+        # What went out while the trial ran was called for it all the same.
+        calls = {member.known.hash: member.calls for member in self._members.values() if member.calls}
         if calls:
             await self.journal.record(MechanismCalls(trial=trial.number, calls=calls))
-        for member in self._active():
+        for member in self._members.values():
             member.calls = {}
+        for member in self._active():
             await self._note_deaths(member)
             mechanism = view.mechanisms[member.known.hash]
             begun = mechanism.activated or 0
