@@ -162,7 +162,7 @@ def _level(view: View) -> str:
 
 
 def _frozen(view: View) -> str:
-    return clean(", ".join([*view.frozen_by_person, *view.frozen_by_level]), 400) or "-"
+    return clean(", ".join(dict.fromkeys([*view.frozen_by_person, *view.frozen_by_level])), 400) or "-"
 
 
 def _cost(view: View) -> str:

@@ -44,12 +44,16 @@ class Header(Block):
             self.gpu.start()
         # Before its first layout the header has no width of its own.
         width = self.size.width or self.app.size.width - 2
-        what, far, found = _identity(moment), _progress(moment), self._result(moment.view)
+        state, model = _state_told(moment), _model(moment.view)
+        far, found = _progress(moment), self._result(moment.view)
         alive = [Part(0, part) for part in _health(moment, held)]
         gpu = [] if moment.replay or self.gpu.reading is None else [Part(4, _gpu(self.gpu.reading))]
+        session, around = _session(moment.view), _surroundings(moment.view)
         if width < NARROW - 2:
-            lines = [row(what, alive, width), row(far, gpu, width), row(found, [], width)]
+            beside = session._replace(rank=2)  # how far it is matters more
+            lines = [row([*state, model], alive, width), row(far, [beside], width), row(found, [*around, *gpu], width)]
         else:
+            what = [*state, session, model, *around]
             lines = [row(what, alive, width), row([*far, *found], gpu, width)]
         self.show_lines(lines)
 
@@ -57,7 +61,8 @@ class Header(Block):
         """The best with its difference to the baseline, what was confirmed, the cost: anew when a run has ended."""
         known = (len(view.finished_runs), len(view.confirmations), view.calls)
         if known != self._known:
-            self._known, self._found = known, [*_best(view), *_confirmed(view), Part(5, _cost(view))]
+            spent = Part(6 if view.stand_in else 3, _cost(view))
+            self._known, self._found = known, [*_best(view), *_confirmed(view), spent]
         return self._found
 
     def on_resize(self, event: events.Resize) -> None:
@@ -71,19 +76,29 @@ def _state(moment: Moment) -> str:
 
 
 # --- the first line ---------------------------------------------------------------------------------------------------
-def _identity(moment: Moment) -> list[Part]:
+def _state_told(moment: Moment) -> list[Part]:
     view, state = moment.view, _state(moment)
     sign, style = SESSION.get(state, ("?", "warn"))
     parts = [Part(0, Text(f"{sign} {state}", style))]
     if view.status_reason and state == view.status != "running":
         parts.append(Part(3, Text(clean(view.status_reason, 40), "dim")))
-    parts.append(Part(1, Text(clean(view.session, 40), "strong")))
+    return parts
+
+
+def _session(view: View) -> Part:
+    return Part(1, Text(clean(view.session, 40), "strong"))
+
+
+def _model(view: View) -> Part:
     if view.stand_in:
-        parts.append(Part(0, Text(f" STAND-IN {clean(view.model, 20)} ", "alert")))
-    else:
-        parts.append(Part(2, Text(clean(view.model, 40))))
+        return Part(0, Text(f" STAND-IN {clean(view.model, 20)} ", "alert"))
+    return Part(2, Text(clean(view.model, 40)))
+
+
+def _surroundings(view: View) -> list[Part]:
+    """What it searches, who lets mechanisms in, and what cages them."""
     target = clean(view.target.get("name", "?"), 30)
-    parts.append(Part(4, Text(f"{target}/{clean(view.settings.profile, 12)}")))
+    parts = [Part(4, Text(f"{target}/{clean(view.settings.profile, 12)}"))]
     parts.append(Part(6, Text(f"approval {_approval(view)}", "dim")))
     sandbox = sandbox_level(view)
     if sandbox and "2" in view.settings.levels:
