@@ -69,7 +69,7 @@ async def test_a_change_to_what_is_still_tested_ends_the_research_in_its_favour(
 async def test_a_mistake_is_one_note_with_its_line_and_is_not_tried_twice(tmp_path: Path) -> None:
     async with edited(tmp_path) as told:
         in_place(told.path, OTHER.replace("    def review", "    dfe review"))
-        await until(lambda: told.told("noted"))
+        await until(lambda: told.told("noted") and not told.editing._edits)
         asked = await told.order("edit", name="guard")
         assert not asked.applied and "was refused as it is: the source is not valid Python" in asked.detail
         by_rename(told.path, told.path.read_text())  # saved once more, unchanged

@@ -1,13 +1,15 @@
 """Events as plain lines."""
 
 import io
+from pathlib import Path
 
 import pytest
-from told_sessions import HASH, beginning, created, mechanism, run, trials, view_of, whole
+from told_sessions import HASH, NAME, beginning, created, mechanism, run, trials, view_of, whole, write
 
 from engine.record import events as ev
+from engine.record.reader import Reader
 from engine.record.wording import LONGEST_TEXT
-from tui.follow import Screen
+from tui.follow import Screen, narrator_before
 from tui.plain import Narrator, clean, header, progress_line
 
 
@@ -172,3 +174,26 @@ def test_elsewhere_progress_is_printed_now_and_then(monkeypatch: pytest.MonkeyPa
         clock[0] = float(second)
         screen.progress(f"second {second}")
     assert out.getvalue() == "... second 30\n... second 60\n"
+
+
+def test_the_last_lines_are_those_of_the_whole_session_however_many_are_asked_for(tmp_path: Path) -> None:
+    """They are told from a view that stands shortly before them, and events that are not told lie between."""
+    events = whole()[:-2]
+    for number in range(8, 60):
+        events += run(f"trial-{number}", number, 2.7, base=3, changes={"BATCH": number}, proposed_by="model")
+    progress = ev.TrialProgress(run="trial-9", attempt=1, step=1, offset=1)
+    db = write(tmp_path / "sessions.db", [each for event in events for each in (event, progress)])
+    with Reader(db) as reader:
+        all_told = lines_after(reader, Narrator())
+        assert len(all_told) > 50
+        for wanted in (0, 1, 3, 20, len(all_told), len(all_told) + 5):
+            narrator = narrator_before(reader, NAME, wanted)
+            assert bool(narrator.view.seq) == (wanted < 40)
+            found = lines_after(reader, narrator)
+            assert len(found) >= min(wanted, len(all_told)) and found == all_told[len(all_told) - len(found) :]
+
+
+def lines_after(reader: Reader, narrator: Narrator) -> list[str]:
+    """What is told of the rest of the session."""
+    rows = reader.events(NAME, after=narrator.view.seq)
+    return [line for row in rows if (line := narrator.tell(row.seq, row.time, row.event))]

@@ -90,7 +90,9 @@ def killed_at_random_moments(db: Path, target: Path, kills: int, trials: int) ->
     first = plan(target, trials=trials)
     for _ in range(kills):
         process = start_engine(db, resumed(db, first))
-        time.sleep(draw.uniform(0.3, 1.1))  # a moment of a session, not a wait for something
+        while not known(db) and process.poll() is None:  # before there is a record, there is no session to go on with
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0.0, 0.8))  # a moment of a session, not a wait for something
         process.kill()
         if process.wait() == 0:
             break

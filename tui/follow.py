@@ -15,6 +15,7 @@ from typing import TextIO
 from engine.record.account import summary_lines
 from engine.record.lock import holder
 from engine.record.reader import Reader
+from engine.record.seeking import advance, copied
 from engine.record.view import ENDED, View
 from engine.tools.launch import reap
 from tui.plain import Narrator, clean, header, progress_line
@@ -25,6 +26,8 @@ QUIET_SECONDS = 30.0
 ALIVE_SECONDS = 2.0
 """Between two looks whether the engine still runs."""
 CLOSING_SECONDS = 5.0
+_LOOKED = 64
+"""Events that bear on the state, among which the last lines are looked for at first."""
 
 
 class Screen:
@@ -145,3 +148,29 @@ def _conclude(view: View, screen: Screen) -> int:
     if not _ended(view):
         screen.line(f"the engine of {view.session} is gone: `bilevel resume {view.session}` takes the session up again")
     return 0 if view.status == "finished" else 1
+
+
+def narrator_before(reader: Reader, session: str, lines: int, *, every: bool = False) -> Narrator:
+    """One that has been told all of a session but its end, in which at least so many lines are told, if there are.
+
+    `every`: each event is a line. What lies before is folded without what changes no state. Raises RecordError.
+    """
+    head, looked = reader.last_seq(session), _LOOKED
+    if every:
+        return Narrator(_view_at(reader, session, max(0, head - lines)))
+    while True:
+        rows = reader.newest(session, head, looked, state_only=True)
+        view = _view_at(reader, session, rows[0].seq - 1 if len(rows) == looked else 0)
+        probe = Narrator(copied(view))
+        told = [row.seq for row in rows if probe.tell(row.seq, row.time, row.event) is not None]
+        if len(told) > lines:
+            advance(view, reader, session, told[-lines - 1])
+        if len(told) > lines or not view.seq:
+            return Narrator(view)
+        looked *= 8
+
+
+def _view_at(reader: Reader, session: str, seq: int) -> View:
+    view = View()
+    advance(view, reader, session, seq)
+    return view

@@ -28,9 +28,8 @@ class Narrator:
 
     def tell(self, seq: int, time: float, event: ev.Event) -> str | None:
         """Apply one event; the line that tells of it, or None."""
-        view = self.view
-        best = view.history.best
-        running = view.running
+        view, running = self.view, self.view.running
+        best = view.history.best if isinstance(event, ev.TrialFinished) else None  # it looks through all trials
         apply(view, seq, time, event)
         if isinstance(event, ev.TrialFinished):
             started = running.started if running and running.started.run == event.run else None

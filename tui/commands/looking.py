@@ -215,14 +215,13 @@ def tail(args: Namespace) -> int:
     """The last lines of a session, and with -f those that come."""
     from collections import deque
 
-    from tui.follow import engine_gone
-    from tui.plain import Narrator
+    from tui.follow import engine_gone, narrator_before
 
     if args.lines < 0:
         raise InputError(f"--lines is {args.lines}: give a number from 0 up")
-    narrator = Narrator()
     with open_record(args) as reader:
         session = reader.resolve(args.session)
+        narrator = narrator_before(reader, session, args.lines, every=args.json)
         lines: deque[str] = deque(maxlen=min(args.lines, sys.maxsize))
         while True:
             gone = not args.follow or engine_gone(database(args), session)
