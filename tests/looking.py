@@ -59,7 +59,8 @@ def _colour(color: Color | None) -> str:
 def told(dark: list[list[Cell]], light: list[list[Cell]]) -> str:
     """The text that is kept. In both themes the same characters have to stand there."""
     signs = ["".join(cell.sign for cell in line).rstrip() for line in dark]
-    assert signs == ["".join(cell.sign for cell in line).rstrip() for line in light]
+    others = ["".join(cell.sign for cell in line).rstrip() for line in light]
+    assert signs == others, "other characters in the light theme than in the dark one"
     both = [[(a.style, b.style) for a, b in zip(*line, strict=True)] for line in zip(dark, light, strict=True)]
     letters: dict[tuple[str, str], str] = {}
     runs = []

@@ -17,6 +17,7 @@ from engine.tools.bench_record import SESSION, write_session
 from tui.engine_watch import EngineState
 from tui.feed import Feed
 from tui.moment import Moment, Selection
+from tui.widgets.contained import Contained
 
 State = Literal["answers", "silent", "gone", "ended", "replay"]
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -45,6 +46,9 @@ class Staged(App[None]):
 
     def on_mount(self) -> None:
         self.push_screen(self.stage)
+
+    def on_contained_failed(self, event: Contained.Failed) -> None:
+        raise event.error
 
     def bell(self) -> None:
         self.bells += 1

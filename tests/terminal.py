@@ -74,6 +74,7 @@ class Terminal:
         ignore_sighup: bool = False,
         **environ: str,
     ) -> None:
+        self._folder = folder
         self.child = pexpect.spawn(
             sys.executable,
             [*program, *words],
@@ -174,6 +175,8 @@ class Terminal:
             self.child.wait()
         with contextlib.suppress(OSError):
             self.child.close(force=True)
+        failed = [] if error else list(self._folder.glob(".bilevel/*/viewer.log"))
+        assert not failed, failed[0].read_text()
 
     # --- reading ------------------------------------------------------------------------------------------------------
     def _ended(self) -> bool:

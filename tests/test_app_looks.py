@@ -36,6 +36,8 @@ THEMES = ("textual-dark", "textual-light")
 NOW = BEGAN + 400.0
 ANSWERS = EngineState("answers", 7, "")
 OTHER = "20261122-0000-late-owl"
+READ = "! interrupted"
+"""Of the session that the list reads last."""
 GONE = f"the engine is gone: `bilevel resume {told.NAME}` takes the session up again"
 SILENT = "its process 7 is stopped: `kill -CONT 7` lets it go on"
 
@@ -95,10 +97,10 @@ LOOKS = {
     "palette": Look(night(), keys=("ctrl+p", *"freeze"), shows="Freeze or free"),
     # the list
     "no-session": Look([], listed=True, waits="bilevel run --quick"),
-    "sessions": Look(night(), listed=True, waits="✓ finished"),
-    "sessions-filtered": Look(night(), listed=True, waits="✓ finished", keys=("slash", *"guard"), shows="1 of 2"),
-    "sessions-help": Look(night(), listed=True, waits="✓ finished", keys=("question_mark",)),
-    "compared": Look(night(), listed=True, waits="✓ finished", keys=("space", "down", "C"), shows="≠ trials"),
+    "sessions": Look(night(), listed=True, waits=READ),
+    "sessions-filtered": Look(night(), listed=True, waits=READ, keys=("slash", *"guard"), shows="1 of 2"),
+    "sessions-help": Look(night(), listed=True, waits=READ, keys=("question_mark",)),
+    "compared": Look(night(), listed=True, waits=READ, keys=("space", "down", "C"), shows="≠ trials"),
 }
 
 

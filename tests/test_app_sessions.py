@@ -6,17 +6,15 @@ import pytest
 import told_sessions as told
 from fast_sessions import until
 from textual.pilot import Pilot
-from viewers import press, said, text, written
+from viewers import press, said, text, viewer, written
 
 from engine.record import events as ev
 from engine.record.lock import Holder
-from tui.app import BilevelApp
 from tui.screens.compare import CompareScreen
 from tui.screens.session import SessionScreen
 from tui.screens.sessions import SessionsScreen
 
 OTHER = "20261122-0000-late-owl"
-SIZE = (120, 40)
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def db(tmp_path: Path) -> Path:
 def holds(monkeypatch: pytest.MonkeyPatch, session: str | None) -> None:
     """An engine runs the session, as far as the lock tells."""
     found = None if session is None else Holder(pid=1, session=session, socket="", started=0.0)
-    for module in ("tui.listing", "tui.screens.compare", "tui.engine_watch"):
+    for module in ("tui.listing", "tui.engine_watch"):
         monkeypatch.setattr(f"{module}.holder", lambda db: found)
 
 
@@ -42,7 +40,7 @@ async def shown(pilot: Pilot[str], *texts: str) -> None:
 
 async def test_the_list_says_how_each_session_stands_and_follows_it(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     holds(monkeypatch, OTHER)
-    async with BilevelApp(db, None).run_test(size=SIZE) as pilot:
+    async with viewer(db, None) as pilot:
         await shown(pilot, "▸ running", "✓ finished", "0/7", "7/7")
         holds(monkeypatch, None)
         await shown(pilot, "! interrupted")
@@ -50,8 +48,11 @@ async def test_the_list_says_how_each_session_stands_and_follows_it(db: Path, mo
         await shown(pilot, "1/7")
 
 
-async def test_a_session_is_opened_at_its_end_and_the_list_rests_meanwhile(db: Path) -> None:
-    async with BilevelApp(db, None).run_test(size=SIZE) as pilot:
+async def test_a_session_is_opened_at_its_end_and_the_list_rests_meanwhile(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.listing.LOOK_SECONDS", 0.01)  # a list that does not rest is sure to have looked
+    async with viewer(db, None) as pilot:
         await shown(pilot, "! interrupted")
         listing = pilot.app.screen.listing
         await press(pilot, "enter")
@@ -68,7 +69,7 @@ async def test_a_session_is_opened_at_its_end_and_the_list_rests_meanwhile(db: P
 
 
 async def test_the_end_of_a_session_that_was_interrupted_says_so(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with BilevelApp(db, OTHER, replay=True).run_test(size=SIZE) as pilot:
+    async with viewer(db, OTHER, replay=True) as pilot:
         await shown(pilot, "▸ running", "REPLAY")
         await press(pilot, *["full_stop"] * 12)
         await shown(pilot, "! interrupted", "■ ended")
@@ -77,7 +78,7 @@ async def test_the_end_of_a_session_that_was_interrupted_says_so(db: Path, monke
 
 
 async def test_words_leave_only_the_sessions_that_have_them(db: Path) -> None:
-    async with BilevelApp(db, None).run_test(size=SIZE) as pilot:
+    async with viewer(db, None) as pilot:
         await shown(pilot, "! interrupted")
         await press(pilot, "slash", *"finished", "enter")
         await shown(pilot, "1 of 2 sessions")
@@ -90,7 +91,7 @@ async def test_two_sessions_beside_each_other_follow_both_and_their_engine(
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holds(monkeypatch, OTHER)
-    async with BilevelApp(db, None).run_test(size=SIZE) as pilot:
+    async with viewer(db, None) as pilot:
         await shown(pilot, "▸ running")
         await press(pilot, "space", "down", "C")
         assert isinstance(pilot.app.screen, CompareScreen)
@@ -104,14 +105,14 @@ async def test_two_sessions_beside_each_other_follow_both_and_their_engine(
 
 
 async def test_a_comparison_waits_for_two(db: Path) -> None:
-    async with BilevelApp(db, None).run_test(size=SIZE) as pilot:
+    async with viewer(db, None) as pilot:
         await shown(pilot, "! interrupted")
         await press(pilot, "C")
         await shown(pilot, "mark two sessions with space")
 
 
 async def test_a_record_that_holds_none_says_how_to_begin(tmp_path: Path) -> None:
-    async with BilevelApp(tmp_path / "sessions.db", None).run_test(size=SIZE) as pilot:
+    async with viewer(tmp_path / "sessions.db", None) as pilot:
         await shown(pilot, "bilevel run --quick")
         await written(tmp_path / "other.db", [told.created(), ev.PhaseStarted(phase="baseline")])
         (tmp_path / "other.db").rename(tmp_path / "sessions.db")
@@ -119,7 +120,7 @@ async def test_a_record_that_holds_none_says_how_to_begin(tmp_path: Path) -> Non
 
 
 async def test_a_comparison_with_a_session_that_is_gone_says_so(db: Path) -> None:
-    async with BilevelApp(db, None).run_test(size=SIZE) as pilot:
+    async with viewer(db, None) as pilot:
         await shown(pilot, "! interrupted")
         pilot.app.push_screen(CompareScreen(db, OTHER, "20251122-0000-no-such"))
         await shown(pilot, "no session begins with", "Sessions")

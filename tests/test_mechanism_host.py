@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mechanism_hosts import (
     HostMaker,
@@ -23,6 +24,8 @@ from engine.mechanism import process
 from engine.mechanism.cage import level_of
 from engine.mechanism.failures import HookFailed, HostDied, LoadFailed, WrongAnswer
 from engine.mechanism.process import COMMAND
+from engine.mechanism.view import plain
+from engine.search.parameters import config_key
 
 __all__ = ["host_of"]
 
@@ -298,6 +301,12 @@ async def test_wrong_answers_are_told_apart_and_the_host_lives_on(host_of: HostM
         await host.call("advise", state(incumbent=None, strategy="bad"), {}, trial=1)
     assert await host.call("advise", state(incumbent=None), {}, trial=1) == "here"
     assert host.pid == before
+
+
+def test_a_choice_that_numpy_drew_is_plain_text_and_the_same_configuration() -> None:
+    drawn = np.random.default_rng(0).choice(["gelu", "gelu"])
+    assert isinstance(drawn, str) and type(drawn) is not str
+    assert config_key(plain({"ACTIVATION": drawn})) == config_key({"ACTIVATION": "gelu"})
 
 
 async def test_numbers_of_numpy_are_plain_numbers(host_of: HostMaker) -> None:

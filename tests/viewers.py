@@ -35,7 +35,8 @@ async def viewer(
     """The application on a screen of this size, once it rests. Only where it `fails` may a part of it have failed."""
     app = BilevelApp(db, session, **how)
     async with app.run_test(size=size) as pilot:
-        await again(pilot)
+        if session is not None:
+            await again(pilot)
         yield pilot
         assert fails or not app._failures, app._failures
 

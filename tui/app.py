@@ -6,8 +6,10 @@ import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from textual.app import SystemCommand
+from textual.binding import Binding
 from textual.screen import Screen
 
 from engine.errors import BilevelError
@@ -30,6 +32,7 @@ class BilevelApp(Surviving):
     TITLE = "bilevel"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar = [Binding("ctrl+z", "to_shell", show=False, priority=True)]  # also where a person types
     CSS = """
     * { scrollbar-size: 1 1; }
     Footer { scrollbar-size: 0 0; }
@@ -70,8 +73,8 @@ class BilevelApp(Surviving):
             self.notify(str(error), severity="error", markup=False, timeout=UNREADABLE_SECONDS)
             return False
         self.session = feed.session
-        watch = None if replay else EngineWatch(self.db, feed.session)
-        self.push_screen(SessionScreen(feed, watch, read_only=self.read_only, at=at))
+        watch = EngineWatch(self.db, feed.session)
+        self.push_screen(SessionScreen(feed, watch, replay=replay, read_only=self.read_only, at=at))
         return True
 
     def show_sessions(self) -> None:

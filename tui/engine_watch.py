@@ -134,16 +134,10 @@ def look(db: Path, session: str) -> EngineState:
     return EngineState("answers" if engine.answers else "silent", engine.pid, engine.trouble or "")
 
 
-def replayed(feed: Feed) -> EngineState:
-    """The state of what is replayed: no engine is missed, but behind the last event of a session that has not ended."""
-    if feed.position < feed.head or feed.view.status in ENDED:
-        return EngineState("replay", None, "")
-    try:
-        found = holder(feed.db)
-    except BilevelError:
-        return EngineState("replay", None, "")
-    runs = found is not None and (not found.pid or found.session == feed.session)
-    return EngineState("replay" if runs else "gone", None, "")
+def replayed(feed: Feed, state: EngineState) -> EngineState:
+    """The state for a replay: no engine is missed, but behind the last event of a session that has not ended."""
+    gone = state.state == "gone" and feed.position >= feed.head and feed.view.status not in ENDED
+    return EngineState("gone" if gone else "replay", None, "")
 
 
 def _without(db: Path, session: str, other: Holder | None) -> EngineState:

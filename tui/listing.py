@@ -143,7 +143,7 @@ class Listing:
 
     def rest(self, resting: bool) -> None:
         """Read nothing for a while: what lies over the list has the processor for itself."""
-        (self._awake.clear if resting else self._awake.set)()
+        (self._awake.clear if resting and not self._closed.is_set() else self._awake.set)()
 
     def close(self) -> None:
         """Read no more. Does not wait for what is being read. May be called twice."""

@@ -6,8 +6,9 @@ on the screen there is room for a sentence only.
 
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.app import App
@@ -31,21 +32,25 @@ class Surviving(App[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._failures: set[tuple[str, ...]] = set()
+        self._failures: dict[tuple[str, ...], float] = {}
+        """When the person was told last of each."""
 
     def failed(self: "BilevelApp", part: DOMNode, error: Exception, *, drawing: bool = True) -> None:
-        """A part of the screen failed: mark it, write down how, and tell the person the first time."""
+        """A part of the screen failed: mark it, write down how the first time, tell the person as long as it does."""
         pane = pane_of(part)
-        name = pane.heading if pane is not None else type(part).__name__.lower()
+        name = getattr(pane or part, "heading", "") or type(part).__name__.lower()
         if pane is not None and drawing:
             pane.fail(f"{type(error).__name__}: {clean(error, 80)}")
-        place = (name, type(error).__name__, *map(str, traceback.extract_tb(error.__traceback__)[-1:]))
-        if place in self._failures:
+        where = map(str, traceback.extract_tb(error.__traceback__)[-1:])
+        place = (self.session or "", name, type(error).__name__, *where)
+        now, before = time.monotonic(), self._failures.get(place)
+        if before is not None and now - before < SHOWN_SECONDS:
             return
-        self._failures.add(place)
+        self._failures[place] = now
         path = run_directory(self.db) / (self.session or "") / LOG
         what = "cannot be drawn" if drawing else "failed"
-        told = f"see {path}" if _appended(path, f"{name} {what}", error) else f"{path} cannot be written"
+        written = before is not None or _appended(path, f"{name} {what}", error)
+        told = f"see {path}" if written else f"{path} cannot be written"
         says = f"{name} {what} ({type(error).__name__}: {clean(error, 120)}); the rest goes on; {told}"
         self.notify(says, title="A fault of bilevel", severity="error", markup=False, timeout=SHOWN_SECONDS)
 
@@ -56,6 +61,13 @@ class Surviving(App[str]):
         pane = pane_of(event.widget)
         if pane is not None:
             pane.recover()
+
+    def push_screen(self, screen: Any, callback: Callable[..., Any] | None = None, *args: Any, **how: Any) -> Any:
+        """As Textual has it; what is done with a dialogue's answer is contained."""
+        asks = self.screen if self.screen_stack else None
+        if callback is not None and isinstance(asks, Contained):
+            callback = asks.contained(callback)
+        return super().push_screen(screen, callback, *args, **how)
 
     async def _dispatch_message(self, message: Message) -> None:
         """Keys that the application itself acts on are contained as well."""

@@ -84,12 +84,15 @@ def freeze(value: Any) -> Any:
     return value
 
 
+_OWN = (type(None), bool, int, float, str)
+
+
 def plain(value: Any) -> Any:
     """The value as JSON data: records and mappings as dicts, tuples as lists, numpy scalars and arrays as Python's own.
 
     What has no such form is returned as it is, for the frame's check to name.
     """
-    if value is None or isinstance(value, bool | int | str) or type(value) is float:
+    if type(value) in _OWN:  # exactly: numpy's own text is a `str` as well, and reads otherwise
         return value
     if isinstance(value, Mapping | Record):
         return {str(key): plain(value[key]) for key in value}

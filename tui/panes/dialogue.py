@@ -64,7 +64,7 @@ class DialoguePane(Pane):
         if listed != self._listed:
             self._listed, self._entries = listed, entries_of(moment.view)
             doing = moment.view.activity.get("2", "")
-            self.border_title = self.titled(clean(doing, 60))
+            self.entitle(clean(doing, 60))
             off = WAITING if "2" in moment.view.settings.levels else "Level 2 is off in this session"
             said = [Text(line, "dim") for line in wrapped(off, max(20, rounds.size.width))]
             rounds.show_lines([row(entry) for entry in self._entries] or said)

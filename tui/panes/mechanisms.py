@@ -101,7 +101,7 @@ class MechanismsPane(Pane):
             known.show_lines(rows(view, self._order, known.size.width))
             known.styles.height = max(1, len(self._order))
             known.display = bool(self._order)
-            self.border_title = self.titled(f"{len(view.active)} active" if self._order else "")
+            self.entitle(f"{len(view.active)} active" if self._order else "")
         chosen = chosen_of(view, moment.selection.mechanism)
         here = [each.hash for each in self._order].index(chosen.hash) if chosen is not None else 0
         if here != known.cursor:

@@ -55,7 +55,7 @@ class OutputPane(Pane):
         titled = (log.shown, more)
         if titled != self._titled:
             self._titled = titled
-            self.border_title = self.titled(" · ".join(part for part in titled if part))
+            self.entitle(" · ".join(part for part in titled if part))
 
 
 def run_of(view: View, trial: int | None) -> str | None:

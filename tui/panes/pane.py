@@ -28,15 +28,17 @@ class Pane(Contained, Vertical):
         super().__init__(**how)
         self._moment: Moment | None = None
         """What it shows, for a pane that does more with it than to show it once."""
-        self._title_before: Any = None
-        """What its title was before it failed."""
+        self._beside = self._trouble = ""
+        """What is said in the title beside the heading, and instead of it while the pane cannot be drawn."""
 
     def on_mount(self) -> None:
-        self.border_title = self.titled()
+        self.entitle(self._beside)
 
-    def titled(self, more: str = "") -> Text:
-        """The title with its number, and what is said beside it; brackets in it are no markup."""
-        return Text(f"{self.number} {self.heading}" + (f" · {more}" if more else ""))
+    def entitle(self, beside: str = "") -> None:
+        """Say something beside the heading; brackets in it are no markup."""
+        self._beside = beside
+        said = self._trouble or beside
+        self.border_title = Text(f"{self.number} {self.heading}" + (f" · {said}" if said else ""))
 
     def show(self, moment: Moment) -> None:
         """Bring the pane to the moment: four times a second, and at once after a key. Draw only what changed."""
@@ -44,18 +46,17 @@ class Pane(Contained, Vertical):
 
     def fail(self, why: str) -> None:
         """Say in the title that it could not be drawn; what stands in it is from before."""
-        if not self.has_class("-failed"):
+        if not self._trouble:
+            self._trouble = f"! cannot be drawn, what is shown is old: {why}"
             self.add_class("-failed")
-            self._title_before, self.border_title = (
-                self.border_title,
-                self.titled(f"! cannot be drawn, what is shown is old: {why}"),
-            )
+            self.entitle(self._beside)
 
     def recover(self) -> None:
         """It was drawn again."""
-        if self.has_class("-failed"):
+        if self._trouble:
+            self._trouble = ""
             self.remove_class("-failed")
-            self.border_title = self._title_before
+            self.entitle(self._beside)
 
     def on_resize(self, event: events.Resize) -> None:
         if self._moment is not None:

@@ -134,7 +134,7 @@ class ParametersPane(Pane):
             frozen, locked = len(view.frozen), sum(each.locked for each in rows.parameters)
             told = [f"{frozen} frozen"] if frozen else []
             told += [f"{locked} locked"] if locked else []
-            self.border_title = self.titled(", ".join(told))
+            self.entitle(", ".join(told))
         self._select(moment)
         self._guidance(view)
 

@@ -46,7 +46,7 @@ class TrialsPane(Pane):
         if rows.bring(moment):
             view = moment.view
             kept = sum(trial.kept and trial.number > 0 for trial in view.history)
-            self.border_title = self.titled(f"{view.completed} done, {kept} kept" if view.completed else "")
+            self.entitle(f"{view.completed} done, {kept} kept" if view.completed else "")
         self._select(moment)
         self._heading()
         self._details(moment)

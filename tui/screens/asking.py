@@ -11,6 +11,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from tui.widgets.contained import Contained
+
 DIALOGUE = """
 %s { align: center middle; background: $background 60%%; }
 %s > Vertical { width: 76; max-width: 96%%; height: auto; max-height: 90%%; border: round $warning; padding: 0 1;
@@ -20,7 +22,7 @@ DIALOGUE = """
 YES = {"y": "yes"}
 
 
-class Confirm(ModalScreen[str]):
+class Confirm(Contained, ModalScreen[str]):
     """A question with the keys that answer it; its result is the key, empty for no, which every other answer means."""
 
     DEFAULT_CSS = DIALOGUE % (("Confirm",) * 3)
@@ -43,7 +45,7 @@ class Confirm(ModalScreen[str]):
             self.dismiss(event.key)
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(Contained, ModalScreen[str | None]):
     """A line of text; None when the person thinks better of it."""
 
     DEFAULT_CSS = DIALOGUE % (("Ask",) * 3)

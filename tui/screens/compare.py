@@ -14,9 +14,9 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from engine.errors import BilevelError
-from engine.record.lock import holder
 from tui.actions import COMPARE_ACTIONS, Action
 from tui.comparison import Pair, curves, hindrances, pairs
+from tui.engine_watch import EngineWatch
 from tui.feed import Feed
 from tui.widgets.block import Block
 from tui.widgets.columns import padded
@@ -30,6 +30,8 @@ DIFFERS = "≠"
 
 class CompareScreen(Contained, Screen[None]):
     """Two sessions of a record, kept up to date where they run."""
+
+    heading: ClassVar = "the comparison"
 
     actions: ClassVar[tuple[Action, ...]] = COMPARE_ACTIONS
     BINDINGS: ClassVar[list[BindingType]] = [action.binding() for action in COMPARE_ACTIONS]
@@ -50,6 +52,7 @@ class CompareScreen(Contained, Screen[None]):
         super().__init__()
         self.db, self.names = db, (first, second)
         self.feeds: list[Feed] = []
+        self._watches: list[EngineWatch] = []
         self._alive: str | None = None
         """The session that an engine runs."""
 
@@ -71,16 +74,17 @@ class CompareScreen(Contained, Screen[None]):
             self.dismiss(None)
             return
         self.query_one(LineView).focus()
-        self._alive = self._look()
+        self._watches = [EngineWatch(self.db, feed.session) for feed in self.feeds]
+        self._alive = self._runs()
         self.bring()
         self.set_interval(LOOK_SECONDS, self._tick)
 
     def on_unmount(self) -> None:
-        for feed in self.feeds:
-            feed.close()
+        for each in (*self._watches, *self.feeds):
+            each.close()
 
     def _tick(self) -> None:
-        grown, running = [feed.poll() for feed in self.feeds], self._look()
+        grown, running = [feed.poll() for feed in self.feeds], self._runs()
         if any(grown) or running != self._alive:
             self._alive = running
             self.bring()
@@ -99,13 +103,9 @@ class CompareScreen(Contained, Screen[None]):
             table = [Pair("", first.session, second.session), *pairs(first, second, self._alive)]
             self.query_one(LineView).show_lines([line for pair in table for line in row(pair, width)])
 
-    def _look(self) -> str | None:
-        """The session that an engine runs."""
-        try:
-            found = holder(self.db)
-        except BilevelError:
-            return None
-        return found.session if found else None
+    def _runs(self) -> str | None:
+        """The session that an engine runs, as it was seen last."""
+        return next((w.session for w in self._watches if w.state.state in ("answers", "silent")), None)
 
     def on_resize(self, event: events.Resize) -> None:
         if self.feeds:

@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 
 from tui.actions import ACTIONS, Action, exists
 from tui.widgets.columns import padded
+from tui.widgets.contained import Contained
 from tui.widgets.fitting import wrapped
 from tui.widgets.lines import LineView
 
@@ -27,7 +28,7 @@ Line = tuple[str, str, str]
 """Keys, label and help; of a heading the keys alone, after a blank."""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Contained, ModalScreen[None]):
     """Every action that exists here, with its keys."""
 
     DEFAULT_CSS = """

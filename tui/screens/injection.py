@@ -37,6 +37,7 @@ class InjectionScreen(Searching, ModalScreen[None]):
     Whoever decides, it closes and says who did; so does what is asked over it. Low terminals show one part at a time.
     """
 
+    heading: ClassVar = "the decision"
     BINDINGS: ClassVar[list[BindingType]] = [action.binding() for action in INJECTION_ACTIONS]
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (160, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (34, "-tall")]

@@ -42,7 +42,9 @@ REPAINT_SECONDS = 0.25
 
 
 class SessionScreen(Commanding, Replaying, Keeping, Searching):
-    """One session. `watch` looks after its engine; None replays it, from where the trial `at` has ended if given."""
+    """One session, whose engine `watch` looks after. A replay begins where the trial `at` has ended, if given."""
+
+    heading: ClassVar = "the session"
 
     BINDINGS: ClassVar = [
         *(action.binding() for action in ACTIONS),
@@ -66,12 +68,12 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
     """
 
     def __init__(
-        self, feed: Feed, watch: EngineWatch | None, *, read_only: bool = False, at: int | None = None
+        self, feed: Feed, watch: EngineWatch, *, replay: bool, read_only: bool = False, at: int | None = None
     ) -> None:
         super().__init__()
         self._at_first = at
         self.feed, self.engine_watch = feed, watch
-        self.replay, self._only_looks = watch is None, read_only
+        self.replay, self._only_looks = replay, read_only
         self._bound = self.read_only
         """Whether there were commands when the footer was made."""
         self.selection = Selection()
@@ -105,9 +107,8 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
         self.set_interval(REPAINT_SECONDS, self._tick)
 
     def on_unmount(self) -> None:
+        self.engine_watch.close()
         self.feed.close()
-        if self.engine_watch is not None:
-            self.engine_watch.close()
 
     @property
     def panes(self) -> list[Pane]:
@@ -121,15 +122,18 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
 
     # --- repainting ---------------------------------------------------------------------------------------------------
     def _tick(self) -> None:
-        if self.replay:
-            self.advance()
-        else:
-            self.feed.poll()
-        self.repaint()
+        try:
+            if self.replay:
+                self.advance()
+            else:
+                self.feed.poll()
+        finally:  # ages and the engine's state go on
+            self.repaint()
 
     def moment(self, *, newest: bool = False) -> Moment:
         """What is shown now; `newest`: what is known now, although what is shown is held."""
-        engine = self.engine_watch.state if self.engine_watch is not None else replayed(self.feed)
+        state = self.engine_watch.state
+        engine = replayed(self.feed, state) if self.replay else state
         now = self.feed.view.time if self.replay else wall_clock()
         if self.held and not newest:
             now = self._held_at

@@ -28,6 +28,7 @@ START = "`bilevel run --quick` shows one at once; what begins on this record app
 class SessionsScreen(Contained, Screen[None]):
     """Every session of a record, the newest first; a session that runs is kept up to date."""
 
+    heading: ClassVar = "the list"
     actions: ClassVar[tuple[Action, ...]] = SESSIONS_ACTIONS
     BINDINGS: ClassVar[list[BindingType]] = [action.binding() for action in SESSIONS_ACTIONS]
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-tiny"), (60, "-wide")]

@@ -26,6 +26,7 @@ class Contained:
 
         def __init__(self, widget: Widget, error: Exception, *, drawing: bool = False) -> None:
             super().__init__()
+            self.set_sender(widget)  # what is drawn is drawn in the screen's task, and goes no further than its sender
             self.widget, self.error, self.drawing = widget, error, drawing
 
     class Recovered(Message):
@@ -33,7 +34,23 @@ class Contained:
 
         def __init__(self, widget: Widget) -> None:
             super().__init__()
+            self.set_sender(widget)
             self.widget = widget
+
+    def contained(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """The callback, plain or asynchronous, that tells where it fails instead of raising."""
+
+        async def do(*args: Any, **kwargs: Any) -> None:
+            try:
+                await invoke(partial(callback, *args, **kwargs))
+            except Exception as error:
+                self._tell(error)
+
+        return do
+
+    def _tell(self, error: Exception) -> None:
+        if not self.post_message(Contained.Failed(self, error)):  # it is being removed, and takes no message any more
+            self.app.failed(self, error, drawing=False)
 
     async def _dispatch_message(self, message: Message) -> None:
         try:
@@ -41,23 +58,17 @@ class Contained:
         except Exception as error:
             if isinstance(message, events.Compose | events.Mount):
                 raise
-            self.post_message(Contained.Failed(self, error))
+            self._tell(error)
 
+    # Textual runs these beside the handlers of messages, and gives what they raise to the application.
     def call_after_refresh(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
-        """As Textual has it, contained."""
         return super().call_after_refresh(self.contained(callback), *args, **kwargs)
 
+    def call_next(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        super().call_next(self.contained(callback), *args, **kwargs)
+
     def set_interval(self, interval: float, callback: Callable[..., Any] | None = None, **how: Any) -> Timer:
-        """As Textual has it, contained."""
         return super().set_interval(interval, callback and self.contained(callback), **how)
 
-    def contained(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """The callback, plain or asynchronous, that posts `Failed` where it raises."""
-
-        async def do(*args: Any, **kwargs: Any) -> None:
-            try:
-                await invoke(partial(callback, *args, **kwargs))
-            except Exception as error:
-                self.post_message(Contained.Failed(self, error))
-
-        return do
+    def set_timer(self, delay: float, callback: Callable[..., Any] | None = None, **how: Any) -> Timer:
+        return super().set_timer(delay, callback and self.contained(callback), **how)
