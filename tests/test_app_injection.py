@@ -169,9 +169,10 @@ async def test_another_that_waits_afterwards_does_not_take_the_place_of_the_firs
 async def test_without_an_editor_it_is_said_where_the_file_lies(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDITOR", raising=False)
     monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setattr("tui.screens.commanding.shutil.which", lambda name: None)
     async with viewer(db) as pilot:
         await press(pilot, "i", "e")
-        assert "EDITOR is not set" in said(pilot) and "/m/guard.py" in said(pilot)
+        assert "there is no editor" in said(pilot) and "/m/guard.py" in said(pilot)
 
 
 async def test_nothing_to_veto_is_said(db: Path) -> None:

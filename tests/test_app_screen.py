@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import told_sessions as told
 from fast_sessions import until
+from textual import events
+from textual.geometry import Size
 from textual.pilot import Pilot
 from viewers import again, lines, press, said, screen_of, text, viewer, write_at, written
 
@@ -258,3 +260,32 @@ async def test_without_colour_it_is_the_same_text(db: Path, monkeypatch: pytest.
     monkeypatch.setenv("NO_COLOR", "1")
     async with viewer(db, size=(80, 24)) as pilot:
         assert lines(pilot)[3:] == before
+
+
+async def test_a_size_that_is_past_lays_nothing_out(db: Path) -> None:
+    """Two sizes under way at once would bring each other about for ever."""
+    async with viewer(db) as pilot:
+        screen = screen_of(pilot)
+        screen.post_message(events.Resize(Size(70, 20), Size(70, 20)))
+        await pilot.pause()
+        assert screen.size == Size(120, 40) and screen.has_class("-mid")
+
+
+async def test_keys_that_come_together_act_on_the_row_that_they_lead_to(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(SessionScreen, "order", lambda screen, command, arguments=None: asked.append(arguments))
+    monkeypatch.setattr(SessionScreen, "read_only", False)
+    async with viewer(db) as pilot:
+        await press(pilot, "3")
+        pane = screen_of(pilot).query_one(ParametersPane)
+        pane.rows.action_move(1)
+        screen_of(pilot).action_freeze()  # before the message that the cursor has moved
+        assert asked == [{"name": pane.rows.parameters[1].name}]
+
+
+async def test_help_in_a_narrow_terminal_is_narrow(db: Path) -> None:
+    async with viewer(db, size=(25, 20)) as pilot:
+        await press(pilot, "question_mark")
+        assert "Keys" in text(pilot)

@@ -317,3 +317,19 @@ def test_an_empty_directory_is_told_what_to_do(tmp_path: Path) -> None:
         told.write(tmp_path / "sessions.db", told.whole())
         terminal.wait("✓ finished")
         assert terminal.keys("q").exit_code() == 0
+
+
+def test_bytes_and_keys_that_cannot_be_end_nothing(recorded: Path) -> None:
+    with Terminal(recorded, "attach", told.NAME) as terminal:
+        terminal.wait("1 Trials")
+        for raw in (b"\xe9 a\xff\xfe", b"\x1b[1114112;1u", b"\x1b[999999999999;1u"):
+            os.write(terminal.child.fileno(), raw)
+        terminal.keys("?").wait("Esc closes").keys("q", "3").wait("3 Parameters")
+        assert terminal.keys("q").exit_code() == 0
+
+
+def test_enter_pressed_too_often_closes_the_dialogue_alone(recorded: Path) -> None:
+    with Terminal(recorded, "attach", told.NAME) as terminal:
+        terminal.wait("1 Trials").keys("/").wait("A regular expression").write("a\r\r\r\r")
+        terminal.wait(lambda: "A regular expression" not in terminal.text()).wait("1 Trials")
+        assert terminal.keys("q").exit_code() == 0

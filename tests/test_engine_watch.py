@@ -42,7 +42,8 @@ async def test_an_engine_that_is_stopped_or_killed_is_known_of_within_three_seco
         began = time.monotonic()
         await until(lambda: watch.state.state == "gone")
         assert seen[-1][0] - began < KNOWN_WITHIN
-        assert watch.state.says == "the engine is gone: `bilevel resume s1` takes the session up again"
+        again = f"bilevel resume s1 --db {db}"
+        assert watch.state.says == f"the engine is gone: `{again}` takes the session up again"
         watch.close()
 
 

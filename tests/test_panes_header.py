@@ -42,7 +42,7 @@ async def test_header_takes_three_lines_below_100_columns_and_keeps_what_matters
     assert lines == [
         " ▸ running   STAND-IN offline                 engine alive · last event 3 s ago",
         " L1 training trial 8  62 %, 4 s left  7/30 trials     20261121-0310-quiet-otter",
-        " best val_bpb 2.6100 (trial 3)  -1.3867 to the baseline      toy/cpu  sandbox B",
+        " ▇█▇▁ ▂▁▂  best val_bpb 2.6100 (trial 3)  -1.3867 to the baseline       toy/cpu",
     ]
 
 

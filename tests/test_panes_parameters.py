@@ -23,9 +23,13 @@ async def test_rows_tell_value_baseline_tries_and_who_holds_it(tmp_path: Path) -
             assert text_of(pane)[0].startswith("╭─ 3 Parameters · 2 frozen, 1 locked ─")
             assert rows_of(pane) == [
                 "strategy focused",
-                "◆ BATCH  32    4 tried  1 kept  was 64  frozen by a person after trial 7",
-                "◇ RATE   0.1   2 tried  0 kept  frozen by level 1.5 after trial 7: three losses",
-                "# DEPTH  2                      locked by the target",
+                "◆ BATCH  32   frozen after trial 7 by a person     4 tried  1 kept  was 64",
+                "◇ RATE   0.1  frozen after trial 7 by level 1.5: three losses     2 tried  0 kept",
+                "# DEPTH  2    locked by the target",
+                "BATCH  32, at first 64; 1 to 1024",
+                "frozen after trial 7 by a person",
+                "tried 4 times, kept 1",
+                "tokens a step",
             ]
 
 

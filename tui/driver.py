@@ -1,9 +1,24 @@
 """The terminal's driver, which also goes on where it was stopped by what it cannot hear; and who would let it go on."""
 
+import codecs
 import os
+from functools import partial
 from pathlib import Path
 
+from textual import events
+from textual._xterm_parser import XTermParser
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
+
+
+class LenientParser(XTermParser):
+    """Textual's, for which a key that cannot be is none: what is pasted or lost on the way ends nothing."""
+
+    def _parse_extended_key(self, sequence: str) -> list[events.Key] | None:
+        try:
+            return super()._parse_extended_key(sequence)
+        except (ValueError, OverflowError):
+            return None
 
 
 class ViewerDriver(LinuxDriver):
@@ -12,6 +27,12 @@ class ViewerDriver(LinuxDriver):
     After a SIGSTOP that was not, it would read the keys with two threads, hang when it is left, and leave the terminal
     as the application has it. Here the terminal is given back first, and then taken anew: a shell may have changed it.
     """
+
+    def run_input_thread(self) -> None:
+        # Names that the thread below takes from its module: a byte that is no UTF-8 would end the application as well.
+        linux_driver.XTermParser = LenientParser
+        linux_driver.getincrementaldecoder = lambda name: partial(codecs.getincrementaldecoder(name), "replace")
+        super().run_input_thread()
 
     def _sigcont_application(self, *told: object) -> None:
         reads = self._key_thread is not None and self._key_thread.is_alive()

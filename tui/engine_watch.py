@@ -18,6 +18,7 @@ from engine.record.lock import Holder, holder
 from engine.record.reader import Reader
 from engine.record.view import ENDED
 from tui.feed import Feed
+from tui.telling import command
 
 LOOK_SECONDS = 1.0
 """Between two looks."""
@@ -56,7 +57,7 @@ def find_engine(db: Path, session: str | None = None, timeout: float = 2.0) -> E
 
     Waits at most `timeout` seconds for each step of its answer. Raises BilevelError where the lock cannot be read.
     """
-    return _asked(_holder(db, session), timeout)
+    return _asked(_holder(db, session), timeout, db)
 
 
 def _holder(db: Path, session: str | None) -> Holder | None:
@@ -64,13 +65,13 @@ def _holder(db: Path, session: str | None) -> Holder | None:
     return found if found and found.pid and session in (None, found.session) else None
 
 
-def _asked(found: Holder | None, timeout: float) -> Engine | None:
+def _asked(found: Holder | None, timeout: float, db: Path) -> Engine | None:
     if found is None:
         return None
     try:
         answer = send(found.socket, "ping", timeout=timeout, session=found.session)
     except InputError:
-        return Engine(found.pid, found.session, False, _silent(found))
+        return Engine(found.pid, found.session, False, _silent(found, db))
     try:
         trouble = json.loads(answer.detail).get("trouble")
     except (ValueError, AttributeError):
@@ -78,9 +79,9 @@ def _asked(found: Holder | None, timeout: float) -> Engine | None:
     return Engine(found.pid, found.session, True, trouble)
 
 
-def _silent(found: Holder) -> str:
+def _silent(found: Holder, db: Path) -> str:
     """Why an engine that lives does not answer, as far as it can be seen, and what to do."""
-    ends = f"`kill {found.pid}` ends it, then `bilevel resume {found.session}` takes the session up again"
+    ends = f"`kill {found.pid}` ends it, then `{command(f'resume {found.session}', db)}` takes the session up again"
     try:
         state = Path(f"/proc/{found.pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -127,7 +128,7 @@ def look(db: Path, session: str) -> EngineState:
             return _without(db, session, found)
         if not found.pid:
             return EngineState("silent", None, f"an engine holds {db.name} and has not yet said which session it runs")
-        engine = _asked(found, ANSWER_SECONDS)
+        engine = _asked(found, ANSWER_SECONDS, db)
     except BilevelError as error:
         return EngineState("silent", None, f"{error}")
     assert engine is not None
@@ -150,9 +151,9 @@ def _without(db: Path, session: str, other: Holder | None) -> EngineState:
             "gone",
             None,
             f"no engine runs this session, and session {other.session} runs on the record: when that one has ended, "
-            f"`bilevel resume {session}` takes this one up again",
+            f"`{command(f'resume {session}', db)}` takes this one up again",
         )
-    says = f"the engine is gone: `bilevel resume {session}` takes the session up again"
+    says = f"the engine is gone: `{command(f'resume {session}', db)}` takes the session up again"
     return EngineState("gone", None, says)
 
 

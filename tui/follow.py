@@ -19,6 +19,7 @@ from engine.record.seeking import advance, copied
 from engine.record.view import ENDED, View
 from engine.tools.launch import reap
 from tui.plain import Narrator, clean, header, progress_line
+from tui.telling import command
 
 POLL_SECONDS = 0.25
 QUIET_SECONDS = 30.0
@@ -88,7 +89,7 @@ def follow(db: Path, session: str, *, earlier: int | None, out: TextIO | None = 
             _print_new(reader, session, narrator, screen)
         _let_go(db, session)
         screen.close()
-        return _conclude(narrator.view, screen)
+        return _conclude(narrator.view, screen, db)
 
 
 def _catch_up(reader: Reader, session: str, narrator: Narrator, screen: Screen, most: int | None) -> None:
@@ -141,12 +142,13 @@ def _let_go(db: Path, session: str) -> None:
     reap()
 
 
-def _conclude(view: View, screen: Screen) -> int:
+def _conclude(view: View, screen: Screen, db: Path) -> int:
     screen.line("")
     for line in summary_lines(view):
         screen.line(line)
     if not _ended(view):
-        screen.line(f"the engine of {view.session} is gone: `bilevel resume {view.session}` takes the session up again")
+        again = command(f"resume {view.session}", db)
+        screen.line(f"the engine of {view.session} is gone: `{again}` takes the session up again")
     return 0 if view.status == "finished" else 1
 
 

@@ -4,6 +4,7 @@ from engine.errors import BilevelError
 from engine.record.lock import holder
 from engine.record.view import ENDED
 from tui.feed import Feed
+from tui.telling import command
 
 
 def goodbye(feed: Feed) -> tuple[str, int]:
@@ -12,11 +13,13 @@ def goodbye(feed: Feed) -> tuple[str, int]:
     session, status = feed.session, feed.newest.status
     if status in ENDED:
         word = "has finished" if status == "finished" else "has failed"
-        return f"session {session} {word}: `bilevel show {session}` tells what it came to", int(status == "failed")
+        show = command(f"show {session}", feed.db)
+        return f"session {session} {word}: `{show}` tells what it came to", int(status == "failed")
     if not _runs(feed):
-        return f"no engine runs session {session}: `bilevel resume {session}` takes it up again", 1
+        resume = command(f"resume {session}", feed.db)
+        return f"no engine runs session {session}: `{resume}` takes it up again", 1
     goes_on = "stays paused" if status == "paused" else "goes on"
-    return f"session {session} {goes_on}; come back with: bilevel attach {session}", 0
+    return f"session {session} {goes_on}; come back with: {command(f'attach {session}', feed.db)}", 0
 
 
 def _runs(feed: Feed) -> bool:

@@ -28,6 +28,8 @@ class Moment:
     selection: Selection = field(default_factory=Selection)
     held: bool = False
     """The person holds what is shown while the session goes on."""
+    only_looks: bool = False
+    """The person can command nothing, although the session goes on."""
     newest: bool = False
     """What is told is the newest event, wherever the feed stands."""
 

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BilevelError, InputError
@@ -19,6 +20,7 @@ from tui.subcommand import (
     session_argument,
     view_of,
 )
+from tui.telling import command
 
 if TYPE_CHECKING:
     from tui.engine_watch import Engine
@@ -44,7 +46,7 @@ def status(args: Namespace) -> int:
     if args.json:
         _print_json(told)
         return 0
-    for line in _status_lines(view, told):
+    for line in _status_lines(view, told, database(args)):
         print(line)
     if view.waiting is not None:
         from tui.deciding import decision_lines
@@ -102,7 +104,7 @@ def _status(args: Namespace, view: View) -> dict[str, Any]:
     }
 
 
-def _status_lines(view: View, told: dict[str, Any]) -> list[str]:
+def _status_lines(view: View, told: dict[str, Any], db: Path) -> list[str]:
     from engine.record.wording import clean, model_line, number
 
     ended = told["status"] in ("finished", "failed")
@@ -115,7 +117,7 @@ def _status_lines(view: View, told: dict[str, Any]) -> list[str]:
         lines.append(f"best     trial {best.number}: {number(best.metric)}")
     if told["cost"] is not None:
         lines.append(f"cost     {told['cost']:.4f}")
-    now = _now(view, told)
+    now = _now(view, told, db)
     if now:
         lines.append(f"now      {now}")
     if view.waiting is not None:
@@ -125,7 +127,7 @@ def _status_lines(view: View, told: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _now(view: View, told: dict[str, Any]) -> str | None:
+def _now(view: View, told: dict[str, Any], db: Path) -> str | None:
     """What goes on: an engine that answers, one that does not, or none."""
     from tui.plain import progress_line
 
@@ -136,7 +138,7 @@ def _now(view: View, told: dict[str, Any]) -> str | None:
         return f"the engine runs but does not answer; its last event came at {last}"
     if told["status"] in ("finished", "failed"):
         return None
-    return f"no engine runs: `bilevel resume {view.session}` takes it up again"
+    return f"no engine runs: `{command(f'resume {view.session}', db)}` takes it up again"
 
 
 # --- show, sessions ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import msgspec
 
 from engine.errors import InputError
 from tui.subcommand import Subcommand, chosen_view, database, open_record, session_argument, view_of
+from tui.telling import command
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
@@ -50,7 +51,7 @@ def _new_name(db: Path) -> str:
 def _accompany(args: Namespace, session: str, *, earlier: int | None = EARLIER_LINES) -> int:
     """After the start: leave the session alone (--detach), end with it (--headless), or watch it."""
     if args.detach:
-        print(f"session {session} runs on its own; come back with: bilevel attach {session}")
+        print(f"session {session} runs on its own; come back with: {command(f'attach {session}', database(args))}")
         return 0
     if args.headless:
         return _headless(database(args), session, earlier)
@@ -75,7 +76,8 @@ def _attached(db: Path, session: str, earlier: int | None = EARLIER_LINES) -> in
     try:
         return follow(db, session, earlier=earlier)
     except KeyboardInterrupt:
-        print(f"\ndetached: session {session} goes on; come back with: bilevel attach {session}", file=sys.stderr)
+        back = command(f"attach {session}", db)
+        print(f"\ndetached: session {session} goes on; come back with: {back}", file=sys.stderr)
         return INTERRUPTED
 
 

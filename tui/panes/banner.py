@@ -26,7 +26,10 @@ class Banner(Block):
         lost = _lost(moment)
         waits = _waits(moment, decides=bool(self.screen.check_action("approve", ())))
         self.set_class(moment.stale and lost is not None, "-lost")
-        self.show_lines([line for line in (lost, _trouble(moment), waits) if line is not None])
+        width = max(20, (self.size.width or self.app.size.width - 2))
+        told = [line for line in (lost, _trouble(moment)) if line is not None]
+        lines = [part for line in told for part in line.wrap(self.app.console, width, tab_size=1)]
+        self.show_lines([*lines, waits] if waits is not None else lines)
         self._ring(moment)
 
     def _ring(self, moment: Moment) -> None:

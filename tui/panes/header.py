@@ -8,16 +8,20 @@ from textual import events
 from engine.record.summary import cost, sandbox_level
 from engine.record.view import ENDED, View
 from engine.record.wording import clean, metric_name, number, signed
+from engine.search.trials import Trial
 from tui.gpu import Gpu, Reading
 from tui.listing import state_of
 from tui.moment import Moment
+from tui.panes.curve_drawing import drawing_of
 from tui.panes.glyphs import SESSION
 from tui.panes.phrases import Part, doing, lasting, row
 from tui.widgets.block import Block
+from tui.widgets.plot import sparks
 
 NARROW = 100
 """Columns below which the header takes a third line."""
 _BAR = 12
+_SPARKS = 10
 _ENGINE = {"answers": ("alive", "good"), "silent": ("silent", "warn"), "gone": ("gone", "bad")}
 """How an engine's state reads, and its style."""
 
@@ -33,6 +37,7 @@ class Header(Block):
         self._shown: tuple[Moment, bool] | None = None
         self._known: tuple[int, ...] = ()
         self._found: list[Part] = []
+        self._sparks: list[Part] = []
 
     def on_unmount(self) -> None:
         self.gpu.stop()
@@ -49,6 +54,8 @@ class Header(Block):
         alive = [Part(0, part) for part in _health(moment, held)]
         gpu = [] if moment.replay or self.gpu.reading is None else [Part(4, _gpu(self.gpu.reading))]
         session, around = _session(moment.view), _surroundings(moment.view)
+        if width < NARROW - 2 or self.screen.has_class("-zoomed"):  # elsewhere the pane of the curve is seen
+            found = [*self._sparks, *found]
         if width < NARROW - 2:
             beside = session._replace(rank=2)  # how far it is matters more
             lines = [row([*state, model], alive, width), row(far, [beside], width), row(found, [*around, *gpu], width)]
@@ -62,6 +69,7 @@ class Header(Block):
         known = (len(view.finished_runs), len(view.confirmations), view.calls)
         if known != self._known:
             spent = Part(6 if view.stand_in else 3, _cost(view))
+            self._sparks = _spark(view)
             self._known, self._found = known, [*_best(view), *_confirmed(view), spent]
         return self._found
 
@@ -117,7 +125,8 @@ def _health(moment: Moment, held: bool) -> list[Text]:
     if moment.replay:
         at = time.strftime("%H:%M:%S", time.localtime(view.time))
         return [Text(f" REPLAY {at} · {moment.feed.position}/{moment.feed.head} ", "alert")]
-    parts = [Text(f" HELD {moment.feed.head - moment.feed.position} behind ", "alert")] if held else []
+    parts = [Text(" READ-ONLY ", "alert")] if moment.only_looks else []
+    parts += [Text(f" HELD {moment.feed.head - moment.feed.position} behind ", "alert")] if held else []
     age = f"{lasting(moment.now - view.time)} ago" if view.seq else "none yet"
     if view.status in ENDED:
         return [*parts, Text(f"ended {age}", "dim")]
@@ -133,7 +142,7 @@ def _progress(moment: Moment) -> list[Part]:
     parts = []
     if _state(moment) != "interrupted":
         for level, words in doing(view):
-            parts.append(Part(0 if level == "1" else 3, Text.assemble((f"L{level} ", "accent"), words)))
+            parts.append(Part(0 if level == "1" else 2, Text.assemble((f"L{level} ", "accent"), words)))
             parts += _bar(moment) if level == "1" else []
     done = f"{view.completed}/{view.settings.trials} trials"
     return [*parts, Part(1, Text(done))]
@@ -165,17 +174,32 @@ def _best(view: View) -> list[Part]:
     if best.number == 0 or baseline is None or baseline.metric is None:
         return [Part(1, value.append(" (the baseline)", "dim"))]
     gap = Text.assemble((signed(best.metric - baseline.metric), "good"), (" to the baseline", "dim"))
-    return [Part(1, value.append(f" (trial {best.number})", "dim")), Part(2, gap)]
+    kept = Text.assemble(value, (f" (trial {best.number}", "dim"), _noise(best), (")", "dim"))
+    return [Part(1, kept), Part(3, gap)]
+
+
+def _spark(view: View) -> list[Part]:
+    """The curve in a few blocks, for where no other one is seen."""
+    drawing = drawing_of(view, None)
+    return [Part(4, Text(sparks(drawing, _SPARKS)))] if drawing is not None else []
+
+
+def _noise(best: Trial) -> tuple[str, str]:
+    """Whether the best may be luck, as the trial itself told."""
+    return ("", "") if best.beyond_noise else (", within noise", "warn")
 
 
 def _confirmed(view: View) -> list[Part]:
     confirmed = view.confirmed
     if confirmed is None or confirmed.difference is None:
         return []
-    text = f"confirmed {signed(confirmed.difference)}"
+    text = Text(f"confirmed {signed(confirmed.difference)}", "strong")
     if confirmed.interval:
-        text += f" [{signed(confirmed.interval[0])}, {signed(confirmed.interval[1])}]"
-    return [Part(1, Text(text, "strong"))]
+        low, high = confirmed.interval
+        text.append(f" [{signed(low)}, {signed(high)}]")
+        if low <= 0 <= high:
+            text.append(" may be none", "warn")
+    return [Part(1, text)]
 
 
 def _cost(view: View) -> Text:

@@ -113,9 +113,18 @@ class MechanismsPane(Pane):
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
         event.stop()
-        if self._moment is not None and event.lines.id == "known" and event.index < len(self._order):
-            self._moment.selection.mechanism = self._order[event.index].hash
+        if self._moment is not None and event.lines.id == "known":
+            self.settle()
             self.show(self._moment)
+
+    def settle(self) -> None:
+        """Select what the cursor stands on now: keys that come together are ahead of the messages that they bring."""
+        moment, known = self._moment, self.query_one("#known", LineView)
+        if moment is None or not known.has_focus or known.cursor >= len(self._order):
+            return
+        here, chosen = self._order[known.cursor].hash, chosen_of(moment.view, moment.selection.mechanism)
+        if chosen is None or chosen.hash != here:
+            moment.selection.mechanism = here
 
     def turn_to(self, side: Side) -> None:
         """Show another side of the selected one."""
@@ -152,7 +161,9 @@ def _row(view: View, mechanism: Mechanism, place: int, room: int) -> Text:
 
 def _told(view: View, mechanism: Mechanism) -> str:
     """What it did while it was active, and why it is out."""
-    told = f"acted {mechanism.acted} of {sum(mechanism.called.values())}" if mechanism.activated is not None else ""
+    # What it was called for in the trial that runs is counted with that trial's end.
+    called = max(mechanism.acted, sum(mechanism.called.values()))
+    told = f"acted {mechanism.acted} of {called}" if mechanism.activated is not None else ""
     heir = next((each for each in view.mechanisms.values() if each.replaces == mechanism.hash and each.periods), None)
     if mechanism.status == "replaced" and heir is not None:
         why = f"by {clean(heir.name, _LONGEST_NAME)} {heir.hash[:6]}"

@@ -39,12 +39,12 @@ def hold(view: View, parameter: Parameter) -> Hold:
     if parameter.locked:
         return Hold(LOCKED, "dim", "locked by the target")
     if name in view.frozen_by_person:
-        return Hold(FROZEN_BY_PERSON, "warn", f"frozen by a person after trial {view.frozen_by_person[name]}")
+        return Hold(FROZEN_BY_PERSON, "warn", f"frozen after trial {view.frozen_by_person[name]} by a person")
     if name in view.frozen_by_level:
         after = view.frozen_by_level[name]
         reason = next((told.reason for told in reversed(view.strategies) if name in told.frozen), "")
         why = f": {clean(reason, 300)}" if reason else ""
-        return Hold(FROZEN_BY_LEVEL, "accent", f"frozen by level 1.5 after trial {after}{why}")
+        return Hold(FROZEN_BY_LEVEL, "accent", f"frozen after trial {after} by level 1.5{why}")
     return Hold()
 
 
@@ -59,16 +59,17 @@ class ParameterRows(LineView):
         self._baseline: Config = {}
         self._tries: Counter[str] = Counter()
         self._keeps: Counter[str] = Counter()
-        self._known: tuple[object, ...] = ()
+        self.known: tuple[object, ...] = ()
+        """What the rows are made from."""
 
     def bring(self, view: View) -> bool:
         """Bring the rows to the view; whether anything differs."""
         history = view.history
         frozen = (tuple(view.frozen_by_person.items()), tuple(view.frozen_by_level.items()))
         known = (view.session, len(view.finished_runs), history.incumbent, len(view.strategies), frozen)
-        if known == self._known:
+        if known == self.known:
             return False
-        self._known, self.view = known, view
+        self.known, self.view = known, view
         self.parameters = list(view.space.parameters.values())
         self._baseline = view.baseline.config if view.baseline else view.space.initial
         self._config = history.incumbent_config() if history.incumbent in history.trials else self._baseline
@@ -90,14 +91,28 @@ class ParameterRows(LineView):
         line.append(set_cell_size(_value(value), self._widest_value()), "strong" if moved else "")
         form, room = (" {:>3}× {:>2}✓", 10) if self.size.width < _NARROW else ("{:>4} tried {:>2} kept", 19)
         tried = "" if parameter.locked else form.format(self._tries[name], self._keeps[name])
+        if held.words:  # why it does not move comes before how often it was moved
+            line.append(f"  {held.words}  ", held.style)
         line.append(f"{tried:<{room}}", "dim")
         if moved and before is not None:
             line.append(f" was {_value(before)} ", "good")
-        if held.words:
-            line.append(f" {held.words}", held.style)
-        elif parameter.meaning:
+        if parameter.meaning and not held.words:
             line.append(f" {clean(parameter.meaning, 120)}", "dim")
         return line
+
+    def details(self, parameter: Parameter, width: int) -> list[Text]:
+        """What a row may have no room for, in a few lines of this width."""
+        name, held = parameter.name, hold(self.view, parameter)
+        reach = f"{_value(parameter.low)} to {_value(parameter.high)}" if parameter.low is not None else ""
+        values = ", ".join(map(_value, parameter.choices or ())) or reach
+        told = f"  {_value(self._config.get(name))}, at first {_value(self._baseline.get(name))}"
+        told += f"; {clean(values, 80)}" if values else ""
+        lines = [Text.assemble((clean(name, 60), "strong"), told)]
+        tried = f"tried {self._tries[name]} times, kept {self._keeps[name]}"
+        lines += [Text(held.words, held.style)] if held.words else []
+        lines += [Text(tried, "dim")] if not parameter.locked else []
+        lines += [Text(clean(parameter.meaning, 400), "dim")] if parameter.meaning else []
+        return [part for line in lines for part in line.wrap(self.app.console, max(20, width), tab_size=1)]
 
     def _widest_value(self) -> int:
         return max(len(_value(self._config.get(each.name))) for each in self.parameters)
@@ -116,10 +131,12 @@ class ParametersPane(Pane):
     def __init__(self) -> None:
         super().__init__(id="parameters")
         self._guided: tuple[object, ...] = ()
+        self._detailed: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield Block(id="guidance")
         yield ParameterRows()
+        yield Block(id="parameter")
 
     @property
     def rows(self) -> ParameterRows:
@@ -137,6 +154,7 @@ class ParametersPane(Pane):
             self.entitle(", ".join(told))
         self._select(moment)
         self._guidance(view)
+        self._details(moment)
 
     def _select(self, moment: Moment) -> None:
         """The first row is selected from the start, so that a freeze has something to act on once it is looked at."""
@@ -146,8 +164,18 @@ class ParametersPane(Pane):
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
         event.stop()
-        if self._moment is not None and event.index < len(self.rows.parameters):
-            self._moment.selection.parameter = self.rows.parameters[event.index].name
+        self._take_up()
+
+    def settle(self) -> None:
+        """Select what the cursor stands on: keys that come together are ahead of the messages that they bring."""
+        if self.rows.has_focus:
+            self._take_up()
+
+    def _take_up(self) -> None:
+        rows = self.rows
+        if self._moment is not None and rows.cursor < len(rows.parameters):
+            self._moment.selection.parameter = rows.parameters[rows.cursor].name
+            self._details(self._moment)
 
     def _guidance(self, view: View) -> None:
         """Strategy and guidance, wrapped, on a third of the pane at most."""
@@ -164,3 +192,15 @@ class ParametersPane(Pane):
         if len(lines) > most:
             lines = [*lines[: most - 1], Text(lines[most - 1].plain[: width - 2].rstrip() + " …")]
         self.query_one("#guidance", Block).show_lines(lines)
+
+    def _details(self, moment: Moment) -> None:
+        """All that is known of the selected one, where the list leaves room for it."""
+        rows, width = self.rows, self.size.width
+        room = self.size.height - len(self.query_one("#guidance", Block).lines) - rows.count()
+        known = (moment.selection.parameter, rows.known, width, room)
+        if known == self._detailed or not width:
+            return
+        self._detailed = known
+        chosen = next((each for each in rows.parameters if each.name == moment.selection.parameter), None)
+        lines = rows.details(chosen, width) if chosen is not None else []
+        self.query_one("#parameter", Block).show_lines(lines if len(lines) <= room else [])

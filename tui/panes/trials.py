@@ -71,7 +71,7 @@ class TrialsPane(Pane):
     # --- around the list ----------------------------------------------------------------------------------------------
     def _heading(self) -> None:
         tall = self.size.height >= _HEADING_FROM and bool(self.rows.trials)
-        self.query_one("#trials-heading", Block).show_lines([self.rows.heading()] if tall else [])
+        self.query_one("#trials-heading", Block).show_lines([self.rows.heading()[self.rows.offset_x :]] if tall else [])
         legend = next((told for told in _LEGENDS if self.size.width > len(told) + 4), "")
         if legend != (self.border_subtitle or ""):  # setting it draws the whole pane again
             self.border_subtitle = legend

@@ -40,7 +40,7 @@ class Confirm(Contained, ModalScreen[str]):
             yield Static("\n" + "      ".join([*keys, "n  no (as Enter and Esc)"]), markup=False)
 
     def on_key(self, event: events.Key) -> None:
-        if event.key in self._answers:
+        if event.key in self._answers and self.is_current:  # the same key again may be here already
             event.stop()
             self.dismiss(event.key)
 
@@ -64,4 +64,5 @@ class Ask(Contained, ModalScreen[str | None]):
             yield Input(self._value, max_length=self._longest)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value)
+        if self.is_current:  # Enter may have been pressed twice
+            self.dismiss(event.value)

@@ -6,6 +6,7 @@ that comes back as events. What a command does is of the newest event, also wher
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -19,12 +20,16 @@ from engine.errors import BilevelError, InputError
 from engine.record.lock import holder
 from engine.record.view import Mechanism
 from engine.record.wording import clean
-from tui.panes.mechanisms import chosen_of
+from tui import telling
+from tui.panes.mechanisms import MechanismsPane, chosen_of
+from tui.panes.parameters import ParametersPane
 from tui.screens.asking import Ask, Confirm
 
 if TYPE_CHECKING:
     from tui.screens.session import SessionScreen
 
+EDITORS = ("sensible-editor", "editor", "nano", "vi")
+"""Where EDITOR names none."""
 SHOWN = 8.0
 """Seconds for which an answer is shown."""
 
@@ -39,7 +44,8 @@ class Commanding:
             try:
                 running = holder(self.feed.db)
                 if running is None or running.session != self.feed.session:
-                    raise InputError(f"no engine runs {self.feed.session}: `bilevel resume {self.feed.session}`")
+                    again = telling.command(f"resume {self.feed.session}", self.feed.db)
+                    raise InputError(f"no engine runs {self.feed.session}: `{again}`")
                 answer = send(running.socket, command, arguments, session=self.feed.session)
             except BilevelError as error:
                 answer = Answer(False, str(error))
@@ -84,7 +90,8 @@ class Commanding:
             if when:
                 self.order("stop", {"now": True} if when == "w" else {})
 
-        body = f"End session {self.feed.session}? `bilevel resume` takes it up again."
+        again = telling.command(f"resume {self.feed.session}", self.feed.db)
+        body = f"End session {self.feed.session}? `{again}` takes it up again."
         answers = {"y": "after the trial that trains", "w": "now"}
         self.app.push_screen(Confirm("Stop the session", body, answers), answered)
 
@@ -100,6 +107,7 @@ class Commanding:
 
     def action_freeze(self: "SessionScreen") -> None:
         """Freeze the selected parameter, or release it."""
+        self.query_one(ParametersPane).settle()
         name = self.selection.parameter
         if name is None:
             self.notify("choose a parameter first (3)", severity="warning")
@@ -109,6 +117,7 @@ class Commanding:
     # --- mechanisms ---------------------------------------------------------------------------------------------------
     def chosen_mechanism(self: "SessionScreen") -> Mechanism | None:
         """The selected mechanism, else the newest."""
+        self.query_one(MechanismsPane).settle()
         return chosen_of(self.feed.view, self.selection.mechanism)
 
     def action_decide(self: "SessionScreen") -> None:
@@ -163,9 +172,10 @@ class Commanding:
 
     def edit(self: "SessionScreen", mechanism: Mechanism) -> None:
         """Open a mechanism's file in the person's editor; the engine then takes the change over."""
-        editor = (os.environ.get("VISUAL") or os.environ.get("EDITOR") or "").strip()
+        named = (os.environ.get("VISUAL") or os.environ.get("EDITOR") or "").strip()
+        editor = named or next(filter(None, map(shutil.which, EDITORS)), "")
         if not editor:
-            told = f"EDITOR is not set: set it, or edit {mechanism.path} yourself; a change is noticed"
+            told = f"there is no editor: leave, set EDITOR, attach again; or edit {mechanism.path}: a change is noticed"
             self.notify(told, severity="warning", markup=False)
             return
         code, error = self._edited(editor, mechanism.path)

@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from engine.errors import BilevelError
+from engine.record.wording import clean
 from tui.actions import COMPARE_ACTIONS, Action
 from tui.comparison import Pair, curves, hindrances, pairs
 from tui.engine_watch import EngineWatch
@@ -21,6 +22,7 @@ from tui.feed import Feed
 from tui.widgets.block import Block
 from tui.widgets.columns import padded
 from tui.widgets.contained import Contained
+from tui.widgets.fitting import wrapped
 from tui.widgets.lines import LineView
 from tui.widgets.plot import Plot
 
@@ -53,6 +55,7 @@ class CompareScreen(Contained, Screen[None]):
         self.db, self.names = db, (first, second)
         self.feeds: list[Feed] = []
         self._watches: list[EngineWatch] = []
+        self._troubles: list[str] = []
         self._alive: str | None = None
         """The session that an engine runs."""
 
@@ -84,9 +87,9 @@ class CompareScreen(Contained, Screen[None]):
             each.close()
 
     def _tick(self) -> None:
-        grown, running = [feed.poll() for feed in self.feeds], self._runs()
-        if any(grown) or running != self._alive:
-            self._alive = running
+        grown, known = [feed.poll() for feed in self.feeds], (self._runs(), [feed.trouble for feed in self.feeds])
+        if any(grown) or known != (self._alive, self._troubles):
+            self._alive, self._troubles = known
             self.bring()
 
     def bring(self) -> None:
@@ -98,7 +101,10 @@ class CompareScreen(Contained, Screen[None]):
         with self.app.batch_update():
             names = Text.assemble((f"━ {first.session}", "accent"), "   ", (f"┄ {second.session}", "other"))
             self.query_one("#sessions", Block).show_lines([names])
-            self.query_one("#warning", Block).show_lines([Text(warning, "warn")] if reasons else [])
+            warnings = [warning] if reasons else []
+            warnings += [f"! {clean(trouble, 300)}" for trouble in dict.fromkeys(self._troubles) if trouble]
+            told = [line for each in warnings for line in wrapped(each, max(20, self.app.size.width - 2))]
+            self.query_one("#warning", Block).show_lines([Text(line, "warn") for line in told])
             self.query_one(Plot).show_drawing(curves(first, second), "no metric yet")
             table = [Pair("", first.session, second.session), *pairs(first, second, self._alive)]
             self.query_one(LineView).show_lines([line for pair in table for line in row(pair, width)])

@@ -98,7 +98,7 @@ def _full(line: Line, width: int) -> list[Text]:
     if not help:
         return [Text(keys, "accent")]
     inset = 2 + _KEY + _LABEL
-    first, *more = wrapped(help, width - inset)
+    first, *more = wrapped(help, max(10, width - inset))
     lines = [Text.assemble("  ", (padded(keys, _KEY), "strong"), padded(label, _LABEL), first)]
     return lines + [Text(" " * inset + rest) for rest in more]
 

@@ -118,6 +118,9 @@ class InjectionScreen(Searching, ModalScreen[None]):
 
     def action_part(self, part: str) -> None:
         """Show a part: the evidence, the source, or the difference."""
+        if part == "evidence" and self.both:  # it is there already, and what lies beside it stays
+            self.set_focus(self.query_one("#evidence", LineView))
+            return
         self.part = part
         for each in PARTS:
             self.set_class(each == part, f"-{each}")

@@ -58,7 +58,7 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
     SessionScreen Tabs { display: none; }
     SessionScreen #deck { layout: grid; grid-gutter: 0; height: 1fr; }
     SessionScreen.-mid #deck { grid-size: 2 3; grid-columns: 3fr 2fr; grid-rows: 4fr 3fr 3fr; }
-    SessionScreen.-wide #deck { grid-size: 3 2; }
+    SessionScreen.-wide #deck { grid-size: 3 2; grid-columns: 4fr 3fr 3fr; }
     SessionScreen.-narrow Tabs { display: block; }
     SessionScreen.-narrow #deck, SessionScreen.-zoomed #deck { layout: vertical; }
     SessionScreen.-narrow #deck > Pane, SessionScreen.-zoomed #deck > Pane { display: none; }
@@ -137,7 +137,8 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
         now = self.feed.view.time if self.replay else wall_clock()
         if self.held and not newest:
             now = self._held_at
-        return Moment(self.feed, engine, now, self.replay, self.selection, self.held, newest)
+        looks = self._only_looks and not self.replay
+        return Moment(self.feed, engine, now, self.replay, self.selection, self.held, looks, newest)
 
     def repaint(self) -> None:
         """Bring everything that can be seen to the moment."""
@@ -270,6 +271,15 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
             return self.held
         found = action_named(action, parameters)
         return found is None or exists(found, replay=self.replay, read_only=self.read_only)
+
+    def on_key(self, event: events.Key) -> None:
+        """A key of a command that does not exist here says why not."""
+        asked = next((each for each in ACTIONS if each.where == "command" and each.key == event.key), None)
+        if asked is None or not (self.replay or self.read_only):
+            return
+        ended = "the session has ended" if self.feed.newest.status in ENDED else "this viewer only looks (--read-only)"
+        why = "a replay takes no commands" if self.replay else ended
+        self.notify(f"{asked.label}: {why}", severity="warning", timeout=3)
 
     def action_help(self) -> None:
         """The keys that there are."""

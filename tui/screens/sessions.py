@@ -113,7 +113,9 @@ class SessionsScreen(Contained, Screen[None]):
             return [Text(" no session has all of these words", "dim")]
         if not self.listing.listed:
             return [Text(" reading …", "dim")]
-        told = [self.listing.trouble or f"the record {self.db} holds no session yet", START]
+        told = [self.listing.trouble or f"the record {self.db} holds no session yet"]
+        if not self.listing.trouble or not self.db.exists():  # on what is damaged nothing is begun
+            told.append(START)
         width = max(20, self.app.size.width - 2)
         return [Text(f" {line}", "dim") for text in told for line in ("", *wrap(text, width, break_on_hyphens=False))]
 

@@ -11,6 +11,7 @@ from typing import Any
 from textual import events
 from textual._callback import invoke
 from textual.message import Message
+from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
 
@@ -53,6 +54,8 @@ class Contained:
             self.app.failed(self, error, drawing=False)
 
     async def _dispatch_message(self, message: Message) -> None:
+        if isinstance(message, events.Resize) and isinstance(self, Screen) and message.size != self.app.size:
+            return  # of a size that is past: two such, each brought about by the other's layout, would never end
         try:
             await super()._dispatch_message(message)
         except Exception as error:

@@ -112,16 +112,21 @@ def plotted(drawing: Drawing, width: int, height: int) -> list[Text]:
     return lines
 
 
-def _sparkline(drawing: Drawing, width: int) -> Text:
+def sparks(drawing: Drawing, width: int) -> str:
+    """The points as blocks, at most `width` of them."""
     values: list[float | None] = [None] * (drawing.last - drawing.first + 1)
     for x, y in drawing.points:
         values[x - drawing.first] = y
+    shown = resampled(values, width, min if drawing.lower_is_better else max)
+    return spark(shown, drawing.low, drawing.high)
+
+
+def _sparkline(drawing: Drawing, width: int) -> Text:
     end = f" {_figure(drawing.stairs[-1][1], drawing)}" if drawing.stairs else ""
     room = width - len(drawing.name) - 1 - len(end)
     if room < 4:
         return Text(drawing.name + end, "dim")
-    shown = resampled(values, room, min if drawing.lower_is_better else max)
-    return Text.assemble((f"{drawing.name} ", "dim"), spark(shown, drawing.low, drawing.high), (end, "strong"))
+    return Text.assemble((f"{drawing.name} ", "dim"), sparks(drawing, room), (end, "strong"))
 
 
 def _labels(drawing: Drawing, rows: int) -> dict[int, str]:
