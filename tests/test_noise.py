@@ -2,9 +2,10 @@
 
 import math
 import random
+import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.search.noise import Noise, difference, pooled, t_quantile
@@ -80,6 +81,7 @@ def test_a_difference_with_its_interval() -> None:
 
 
 @given(GROUPS, GROUPS)
+@example([0.0, 0.0], [sys.float_info.max] * 3)
 def test_any_finite_runs_give_an_interval_around_their_difference(first: list[float], second: list[float]) -> None:
     found = difference(first, second)
     assert found is not None

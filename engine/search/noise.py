@@ -53,7 +53,11 @@ def difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, 
 
 
 def _mean(group: Sequence[float]) -> float:
-    return math.fsum(x / len(group) for x in group)
+    try:
+        return math.fsum(x / len(group) for x in group)
+    except OverflowError:  # at the end of a float's range the rounded parts may exceed what their mean does not
+        half = math.fsum(x / len(group) / 2 for x in group)
+        return min(max(group), max(min(group), 2 * half))
 
 
 def _spread(group: Sequence[float]) -> float:
