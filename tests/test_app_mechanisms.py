@@ -110,6 +110,17 @@ async def test_the_newest_is_shown_until_another_is_chosen_and_esc_goes_back_to_
         assert "no markup" in text(pilot) and screen_of(pilot).selection.mechanism is None
 
 
+async def test_a_list_that_is_scrolled_without_the_focus_selects_as_well(db: Path) -> None:
+    async with viewer(db, size=(120, 40)) as pilot:
+        known = screen_of(pilot).query_one("#known", LineView)
+        assert not known.has_focus
+        before = known.cursor
+        known.action_move(1 if before == 0 else -1)
+        await pilot.pause()
+        await again(pilot)
+        assert known.cursor != before and screen_of(pilot).selection.mechanism is not None
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 async def test_the_evidence_fits_the_pane_at_every_width(db: Path, size: tuple[int, int]) -> None:
     async with viewer(db, size=size) as pilot:

@@ -10,6 +10,7 @@ from viewers import press, said, text, viewer, written
 
 from engine.record import events as ev
 from engine.record.lock import Holder
+from tui.app import BilevelApp
 from tui.screens.compare import CompareScreen
 from tui.screens.session import SessionScreen
 from tui.screens.sessions import SessionsScreen
@@ -123,4 +124,9 @@ async def test_a_comparison_with_a_session_that_is_gone_says_so(db: Path) -> Non
     async with viewer(db, None) as pilot:
         await shown(pilot, "! interrupted")
         pilot.app.push_screen(CompareScreen(db, OTHER, "20251122-0000-no-such"))
+        await shown(pilot, "no session begins with", "Sessions")
+
+
+async def test_why_a_session_could_not_be_opened_stays_over_the_list(db: Path) -> None:
+    async with BilevelApp(db, "20251122-0000-no-such").run_test() as pilot:
         await shown(pilot, "no session begins with", "Sessions")

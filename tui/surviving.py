@@ -64,10 +64,9 @@ class Surviving(App[str]):
 
     def push_screen(self, screen: Any, callback: Callable[..., Any] | None = None, *args: Any, **how: Any) -> Any:
         """As Textual has it; what is done with a dialogue's answer is contained."""
-        self.clear_notifications()  # what was said before lies over what is asked now
-        asks = self.screen if self.screen_stack else None
-        if callback is not None and isinstance(asks, Contained):
-            callback = asks.contained(callback)
+        if callback is not None:
+            self.clear_notifications()  # what was said before lies over what is asked now
+            callback = self.screen.contained(callback) if isinstance(self.screen, Contained) else callback
         return super().push_screen(screen, callback, *args, **how)
 
     async def _dispatch_message(self, message: Message) -> None:

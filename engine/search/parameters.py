@@ -5,6 +5,7 @@ holds a value for every parameter. Standard library alone: the mechanism host im
 `view.check` inside the host and the engine's own check are the same code.
 """
 
+import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ CLOSE = 1e-6
 """How far apart two numbers may lie and still be one value: relative to the larger one, or to the parameter's range
 where its steps are no factors. Else the same configuration could be drawn again and again as another one, for luck."""
 _Number = TypeVar("_Number", int, float)
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,7 @@ class Space:
 
 def config_key(config: Mapping[str, Value]) -> str:
     """A canonical text of a configuration: equal for equal configurations, for use as a key."""
-    # By `repr`, since 1 and 1.0 are two values, and JSON takes four times as long; a list is a tuple that was recorded.
-    return repr(sorted((name, tuple(value) if type(value) is list else value) for name, value in config.items()))
+    return _canonical.encode(config)
 
 
 def space_to_json(space: Space) -> dict[str, Any]:

@@ -114,17 +114,18 @@ class MechanismsPane(Pane):
     def on_line_view_moved(self, event: LineView.Moved) -> None:
         event.stop()
         if self._moment is not None and event.lines.id == "known":
-            self.settle()
+            self._take_up(self._moment)
             self.show(self._moment)
 
     def settle(self) -> None:
         """Select what the cursor stands on now: keys that come together are ahead of the messages that they bring."""
-        moment, known = self._moment, self.query_one("#known", LineView)
-        if moment is None or not known.has_focus or known.cursor >= len(self._order):
-            return
-        here, chosen = self._order[known.cursor].hash, chosen_of(moment.view, moment.selection.mechanism)
-        if chosen is None or chosen.hash != here:
-            moment.selection.mechanism = here
+        if self._moment is not None and self.query_one("#known", LineView).has_focus:
+            self._take_up(self._moment)
+
+    def _take_up(self, moment: Moment) -> None:
+        cursor, chosen = self.query_one("#known", LineView).cursor, chosen_of(moment.view, moment.selection.mechanism)
+        if cursor < len(self._order) and (chosen is None or chosen.hash != self._order[cursor].hash):
+            moment.selection.mechanism = self._order[cursor].hash
 
     def turn_to(self, side: Side) -> None:
         """Show another side of the selected one."""
