@@ -98,11 +98,21 @@ async def test_the_clock_counts_down_and_says_what_it_will_do(tmp_path: Path) ->
         assert reason in told_there or "bilevel resume" in told_there
 
 
-async def test_who_only_looks_has_no_screen_to_decide_on(db: Path) -> None:
-    for how in ({"read_only": True}, {"replay": True, "at": 3}):
-        async with viewer(db, **how) as pilot:
-            await press(pilot, "i", "a", "v")
-            assert pilot.app.screen is screen_of(pilot)
+async def test_who_only_looks_sees_what_is_decided_on_and_decides_nothing(db: Path) -> None:
+    async with viewer(db, read_only=True) as pilot:
+        assert "i look" in text(pilot) and "a approve" not in text(pilot) and "i Look" in lines(pilot)[-1]
+        await press(pilot, "a", "v")
+        assert pilot.app.screen is screen_of(pilot)
+        await press(pilot, "i", "a", "v", "e")
+        assert is_deciding(pilot) and DIGEST in text(pilot) and "Approve" not in lines(pilot)[-1]
+        await press(pilot, "question_mark")
+        assert "Turn it away" not in text(pilot)
+
+
+async def test_a_replay_has_no_screen_to_decide_on(db: Path) -> None:
+    async with viewer(db, replay=True, at=3) as pilot:
+        await press(pilot, "i", "a", "v")
+        assert pilot.app.screen is screen_of(pilot)
 
 
 # --- deciding ---------------------------------------------------------------------------------------------------------

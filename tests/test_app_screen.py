@@ -22,6 +22,7 @@ from tui.panes.trials import TrialsPane
 from tui.screens.help import HelpScreen
 from tui.screens.session import SessionScreen
 from tui.screens.tabs import Tabs
+from tui.widgets.keybar import KeyBar
 from tui.widgets.lines import LineView
 
 
@@ -232,12 +233,41 @@ async def test_leaving_the_screen_closes_the_record_and_what_watches_the_engine(
 # --- what is offered --------------------------------------------------------------------------------------------------
 async def test_commands_are_offered_while_a_session_may_go_on_and_to_who_may_command(running: Path) -> None:
     async with viewer(running) as pilot:
-        assert "Decide" in lines(pilot)[-1] and "Pause" in lines(pilot)[-1]
+        assert "Pause" in lines(pilot)[-1]
         await written(running, told.ending()[1:])
         await again(pilot)
-        assert "Decide" not in lines(pilot)[-1] and "Leave" in lines(pilot)[-1]
+        assert "Pause" not in lines(pilot)[-1] and "Leave" in lines(pilot)[-1]
     async with viewer(running, read_only=True) as pilot:
         assert "Pause" not in lines(pilot)[-1]
+
+
+async def test_the_last_line_offers_what_there_is_something_to_do_with(running: Path) -> None:
+    async with viewer(running) as pilot:
+        assert "Decide" not in lines(pilot)[-1] and "Freeze" not in lines(pilot)[-1]
+        await press(pilot, "3")
+        assert "f Freeze" in lines(pilot)[-1]
+        await press(pilot, "4")
+        assert "Revert" not in lines(pilot)[-1] and "Freeze" not in lines(pilot)[-1]
+        await written(running, told.mechanism())
+        await again(pilot)
+        assert "R Revert" in lines(pilot)[-1]
+        await press(pilot, "space")
+        assert "space Go on" in lines(pilot)[-1]
+    async with viewer(running, replay=True) as pilot:
+        assert "[ ] Trial" in lines(pilot)[-1] and "Kill" not in lines(pilot)[-1]
+
+
+async def test_a_click_on_the_last_line_does_what_its_key_does(running: Path) -> None:
+    async with viewer(running, replay=True) as pilot:
+        bar = screen_of(pilot).query_one(KeyBar)
+        line = lines(pilot)[-1]
+        feed, places = screen_of(pilot).feed, []
+        for key in ("] Trial", "] Trial", "[ ]"):
+            await pilot.click(bar, offset=(line.index(key), 0))
+            places.append(feed.position)
+        assert places[0] < places[1] and places[2] == places[0]
+        await pilot.click(bar, offset=(line.index("? Help") + 4, 0))
+        assert isinstance(pilot.app.screen, HelpScreen)
 
 
 @pytest.mark.parametrize("replay", [False, True])

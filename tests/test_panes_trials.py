@@ -21,27 +21,27 @@ def eighth(*, metric: float | None = 2.5, **how: object) -> list[ev.Event]:
     return told.run("trial-8", 8, metric, base=3, changes={"BATCH": 24}, **how)  # type: ignore[arg-type]
 
 
-async def test_rows_on_a_terminal_of_80_columns(tmp_path: Path) -> None:
+async def test_rows_on_a_terminal_of_80_columns_tell_all_but_the_status_in_words(tmp_path: Path) -> None:
     with moment_of(tmp_path, told.whole()) as moment:
         async with staged(pane := TrialsPane(), moment, (80, 12)):
             assert text_of(pane)[0].startswith("╭─ 1 Trials · 7 done, 1 kept ─")
             assert rows_of(pane) == [
-                "   #      metric   to best   by           change",
-                "   0 ✓    3.9967             engine       the baseline's configuration, 3 runs",
-                "   1 ·    4.2000   +0.2033   model        BATCH 64→128",
-                "   2 ·    4.1000   +0.1033 ▼ model        RATE 0.1→0.2",
-                "   3 ✓    2.6100   -1.3867 ▲ model        BATCH 64→32",
-                "   4 ✗         -             engine       RATE 0.1→1  exit code 1",
-                "   5 ·    2.7000   +0.0900   tabu_search  trial 3 again",
-                "   6 ·    2.6500   +0.0400   model+tabu_… BATCH 32→16",
-                "   7 ·    2.9000   +0.2900   model        BATCH 32→8",
+                "   #      metric   to best     time by           change",
+                "   0 ✓    3.9967             10.4 s engine       the baseline, 3 runs",
+                "   1 ·    4.2000   +0.2033   10.4 s model        BATCH 64→128",
+                "   2 ·    4.1000   +0.1033 ▼ 10.4 s model        RATE 0.1→0.2",
+                "   3 ✓    2.6100   -1.3867 ▲ 10.4 s model        BATCH 64→32",
+                "   4 ✗         -             10.4 s engine       RATE 0.1→1  exit code 1",
+                "   5 ·    2.7000   +0.0900   10.4 s tabu_search  trial 3 again",
+                "   6 ·    2.6500   +0.0400   10.4 s model+tabu_… BATCH 32→16",
+                "   7 ·    2.9000   +0.2900   10.4 s model        BATCH 32→8",
             ]
 
 
 async def test_a_wide_pane_tells_status_and_time_in_words_and_the_signs_below(tmp_path: Path) -> None:
     with moment_of(tmp_path, told.whole()) as moment:
         async with staged(pane := TrialsPane(), moment, (120, 12)):
-            assert rows_of(pane)[4] == "   3 ✓ keep        2.6100   -1.3867 ▲  10.4 s model        BATCH 64→32"
+            assert rows_of(pane)[4] == "   3 ✓ keep        2.6100   -1.3867 ▲ 10.4 s model        BATCH 64→32"
             assert "✓ keep  · discard  ✗ crash  ! invalid  ■ stopped  ▸ running" in text_of(pane)[-1]
 
 
@@ -64,7 +64,7 @@ async def test_the_trial_that_trains_is_the_last_row(tmp_path: Path) -> None:
     told_of = ev.TrialProgress(run="trial-8", attempt=1, step=5, offset=0, fraction=0.62)
     with moment_of(tmp_path, [*told.beginning(), *told.trials(), eighth()[0], told_of]) as moment:
         async with staged(pane := TrialsPane(), moment, (120, 14)):
-            assert rows_of(pane)[-1] == "   8 ▸ running       62 %                 3 s engine       BATCH 32→24"
+            assert rows_of(pane)[-1] == "   8 ▸ running       62 %                3 s engine       BATCH 32→24"
 
 
 async def test_only_the_row_that_trains_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

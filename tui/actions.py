@@ -15,7 +15,11 @@ Where = Literal["both", "live", "replay", "command"]
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that a person can do. `key` may name several, separated by commas; `footer`: it is shown there."""
+    """One thing that a person can do. `key` may name several, separated by commas.
+
+    `footer`: it is offered on the last line; where that is narrow, the highest go first and 0 never. Those that follow
+    each other with the same word in `pair` are offered as one. `pane`: only where that pane has the focus.
+    """
 
     id: str
     key: str
@@ -23,8 +27,10 @@ class Action:
     help: str
     group: str
     where: Where = "both"
-    footer: bool = False
+    footer: int | None = None
     key_display: str | None = None
+    pair: str = ""
+    pane: int | None = None
 
     @property
     def keys(self) -> str:
@@ -33,7 +39,7 @@ class Action:
 
     def binding(self) -> Binding:
         """The same for Textual."""
-        return Binding(self.key, self.id, self.label, show=self.footer, key_display=self.keys)
+        return Binding(self.key, self.id, self.label, show=False)
 
 
 _READ = {
@@ -57,6 +63,14 @@ _READ = {
     "escape": "esc",
 }
 
+_INJECTIONS = "To the injection before, after."
+
+
+def _either(of: str, what: str, key: str, label: str, pair: str, help: str, rank: int, shown: str = "") -> Action:
+    """One of two actions of a replay that go together: back and on, slower and faster."""
+    return Action(f"{of}({what})", key, label, help, "Replay", "replay", rank, shown or None, pair)
+
+
 ACTIONS: tuple[Action, ...] = (
     # --- looking
     Action("pane(1)", "1", "Trials", "To a pane, by its number.", "Panes"),
@@ -65,123 +79,95 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane(4)", "4", "Mechanisms", "To a pane, by its number.", "Panes"),
     Action("pane(5)", "5", "Curve", "To a pane, by its number.", "Panes"),
     Action("pane(6)", "6", "Level 2", "To a pane, by its number.", "Panes"),
-    Action("zoom", "z", "Zoom", "This pane on the whole screen.", "Panes"),
-    Action("hold", "space", "Hold", "Hold what is shown, or go on.", "Looking", "live", footer=True),
+    Action("zoom", "z", "Zoom", "This pane on the whole screen.", "Panes", footer=6),
+    Action("hold", "space", "Hold", "Hold what is shown, or go on.", "Looking", "live", footer=2),
     Action("follow", "escape", "Follow", "Back to now; follow it.", "Looking"),
-    Action("goto_trial", "colon", "Go to trial", "Go to a trial by its number.", "Looking"),
-    Action("search", "slash", "Search", "Search the pane, by a regex.", "Looking"),
+    Action("goto_trial", "colon", "Go to trial", "Go to a trial by its number.", "Looking", footer=9),
+    Action("search", "slash", "Search", "Search the pane, by a regex.", "Looking", footer=6),
     Action("find(1)", "n", "Next", "To the match after or before.", "Looking"),
     Action("find(-1)", "N", "Previous", "To the match after or before.", "Looking"),
-    Action("copy", "c", "Copy", "Copy the pane (by OSC 52).", "Looking"),
-    Action("write", "o", "Write", "Write the pane to a file.", "Looking"),
-    Action("picture", "x", "Picture", "The screen as an SVG file.", "Looking"),
+    Action("copy", "c", "Copy", "Copy the pane (by OSC 52).", "Looking", footer=10),
+    Action("write", "o", "Write", "Write the pane to a file.", "Looking", footer=10),
+    Action("picture", "x", "Picture", "The screen as an SVG file.", "Looking", footer=10),
     Action("theme", "t", "Theme", "The next theme.", "Looking"),
     Action("side('source')", "s", "Source", "A mechanism's source.", "Mechanisms and Level 2"),
     Action("side('difference')", "d", "Difference", "What it changed of its elder.", "Mechanisms and Level 2"),
     Action("side('evidence')", "r", "Evidence", "Its rehearsal, what it did.", "Mechanisms and Level 2"),
     Action("side('acts')", "w", "Acts", "The decisions that it changed.", "Mechanisms and Level 2"),
-    Action("turn", "b", "Question", "Of a round: question, answer.", "Mechanisms and Level 2"),
-    # --- steering
-    Action("decide", "i", "Decide", "What waits for a decision.", "Steering", "command", True),
+    Action("turn", "b", "Question", "Of a round: question, answer.", "Mechanisms and Level 2", footer=3, pane=6),
+    # --- steering; what waits may be looked at by whoever watches
+    Action("decide", "i", "Decide", "What waits for a decision.", "Steering", "live", footer=0),
     Action("approve", "a", "Approve", "Let it in (asks first).", "Steering", "command"),
     Action("veto", "v", "Veto", "Turn it away, or end research.", "Steering", "command"),
-    Action("edit", "e", "Edit", "Edit a mechanism in $EDITOR.", "Steering", "command"),
-    Action("revert", "R", "Revert", "Take a mechanism out (asks).", "Steering", "command"),
-    Action("freeze", "f", "Freeze", "Freeze or free a parameter.", "Steering", "command"),
-    Action("guide", "m", "Guide", "Words for the next proposals.", "Steering", "command"),
-    Action("pause_engine", "P", "Pause", "Pause the session, or go on.", "Steering", "command", True),
-    Action("kill_trial", "K", "Kill trial", "Stop this trial (asks first).", "Steering", "command"),
-    Action("stop", "S", "Stop", "End the session (asks first).", "Steering", "command"),
+    Action("edit", "e", "Edit", "Edit a mechanism in $EDITOR.", "Steering", "command", footer=4, pane=4),
+    Action("revert", "R", "Revert", "Take a mechanism out (asks).", "Steering", "command", footer=3, pane=4),
+    Action("freeze", "f", "Freeze", "Freeze or free a parameter.", "Steering", "command", footer=3, pane=3),
+    Action("guide", "m", "Guide", "Words for the next proposals.", "Steering", "command", footer=5),
+    Action("pause_engine", "P", "Pause", "Pause the session, or go on.", "Steering", "command", footer=1),
+    Action("kill_trial", "K", "Kill trial", "Stop this trial (asks first).", "Steering", "command", footer=8),
+    Action("stop", "S", "Stop", "End the session (asks first).", "Steering", "command", footer=4),
     # --- replay
-    Action("play", "space", "Play", "Play or hold.", "Replay", "replay", True),
-    Action(
-        "speed(-1)", "less_than_sign,minus", "Slower", "Half or twice the speed.", "Replay", "replay", key_display="<"
-    ),
-    Action(
-        "speed(1)", "greater_than_sign,plus", "Faster", "Half or twice the speed.", "Replay", "replay", key_display=">"
-    ),
-    Action("step('event',-1)", "comma", "Event back", "To the event before or after.", "Replay", "replay"),
-    Action("step('event',1)", "full_stop", "Event on", "To the event before or after.", "Replay", "replay"),
-    Action(
-        "step('trial',-1)",
-        "left_square_bracket",
-        "Trial back",
-        "To the trial before or after.",
-        "Replay",
-        "replay",
-        True,
-    ),
-    Action(
-        "step('trial',1)", "right_square_bracket", "Trial on", "To the trial before or after.", "Replay", "replay", True
-    ),
-    Action(
-        "step('injection',-1)",
-        "left_curly_bracket",
-        "Injection back",
-        "To the injection before, after.",
-        "Replay",
-        "replay",
-    ),
-    Action(
-        "step('injection',1)",
-        "right_curly_bracket",
-        "Injection on",
-        "To the injection before, after.",
-        "Replay",
-        "replay",
-    ),
-    Action("step('best',-1)", "left_parenthesis", "Best back", "To the best before or after.", "Replay", "replay"),
-    Action("step('best',1)", "right_parenthesis", "Best on", "To the best before or after.", "Replay", "replay"),
+    Action("play", "space", "Play", "Play or hold.", "Replay", "replay", footer=0),
+    _either("speed", "-1", "less_than_sign,minus", "Slower", "Speed", "Half or twice the speed.", 2, "<"),
+    _either("speed", "1", "greater_than_sign,plus", "Faster", "Speed", "Half or twice the speed.", 2, ">"),
+    _either("step", "'event',-1", "comma", "Event back", "Event", "To the event before or after.", 5),
+    _either("step", "'event',1", "full_stop", "Event on", "Event", "To the event before or after.", 5),
+    _either("step", "'trial',-1", "left_square_bracket", "Trial back", "Trial", "To the trial before or after.", 1),
+    _either("step", "'trial',1", "right_square_bracket", "Trial on", "Trial", "To the trial before or after.", 1),
+    _either("step", "'injection',-1", "left_curly_bracket", "Injection back", "Injection", _INJECTIONS, 3),
+    _either("step", "'injection',1", "right_curly_bracket", "Injection on", "Injection", _INJECTIONS, 3),
+    _either("step", "'best',-1", "left_parenthesis", "Best back", "Best", "To the best before or after.", 4),
+    _either("step", "'best',1", "right_parenthesis", "Best on", "Best", "To the best before or after.", 4),
     # --- the application
-    Action("sessions", "l", "Sessions", "The list of sessions.", "Application"),
-    Action("help", "question_mark", "Help", "This page.", "Application", footer=True),
-    Action("palette", "ctrl+p", "Commands", "Find an action by name.", "Application", footer=True),
+    Action("sessions", "l", "Sessions", "The list of sessions.", "Application", footer=7),
+    Action("help", "question_mark", "Help", "This page.", "Application", footer=0),
+    Action("palette", "ctrl+p", "Commands", "Find an action by name.", "Application", footer=3),
     Action("app.to_shell", "ctrl+z", "Shell", "To the shell; fg comes back.", "Application"),
-    Action("leave", "q", "Leave", "Leave; the session goes on.", "Application", footer=True),
+    Action("leave", "q", "Leave", "Leave; the session goes on.", "Application", footer=0),
 )
 
 SESSIONS_ACTIONS: tuple[Action, ...] = (
-    Action("open", "enter", "Open", "See the session: live if it runs, else at its end.", "Sessions", footer=True),
-    Action("replay", "r", "Replay", "Replay the session from its first event.", "Sessions", footer=True),
+    Action("open", "enter", "Open", "See the session: live if it runs, else at its end.", "Sessions", footer=1),
+    Action("replay", "r", "Replay", "Replay the session from its first event.", "Sessions", footer=1),
     Action(
         "filter",
         "slash",
         "Filter",
         "Words that have to occur: name, target, model, state, mechanisms.",
         "Sessions",
-        footer=True,
+        footer=1,
     ),
     Action("all", "escape", "All", "Without the filter.", "Sessions"),
-    Action("mark", "space", "Mark", "Mark the session to be compared; two at most.", "Sessions", footer=True),
-    Action("compare", "C", "Compare", "Compare the two that are marked.", "Sessions", footer=True),
+    Action("mark", "space", "Mark", "Mark the session to be compared; two at most.", "Sessions", footer=1),
+    Action("compare", "C", "Compare", "Compare the two that are marked.", "Sessions", footer=1),
     Action("theme", "t", "Theme", "The next theme: dark, light, the terminal's own colours.", "Application"),
-    Action("help", "question_mark", "Help", "This page.", "Application", footer=True),
-    Action("palette", "ctrl+p", "Commands", "Find an action by its name.", "Application"),
+    Action("help", "question_mark", "Help", "This page.", "Application", footer=0),
+    Action("palette", "ctrl+p", "Commands", "Find an action by its name.", "Application", footer=2),
     Action("app.to_shell", "ctrl+z", "Shell", "To the shell; fg comes back.", "Application"),
-    Action("leave", "q", "Leave", "Leave; a session that runs goes on.", "Application", footer=True),
+    Action("leave", "q", "Leave", "Leave; a session that runs goes on.", "Application", footer=0),
 )
 """What a person can do in the list of sessions."""
 
 COMPARE_ACTIONS: tuple[Action, ...] = (
-    Action("back", "escape,q,l", "Back", "Back to the list of sessions.", "Comparison", footer=True, key_display="q"),
+    Action("back", "escape,q,l", "Back", "Back to the list of sessions.", "Comparison", footer=0, key_display="q"),
     Action("theme", "t", "Theme", "The next theme: dark, light, the terminal's own colours.", "Application"),
-    Action("help", "question_mark", "Help", "This page.", "Application", footer=True),
+    Action("help", "question_mark", "Help", "This page.", "Application", footer=0),
 )
 """What a person can do where two sessions are compared."""
 
 
 INJECTION_ACTIONS: tuple[Action, ...] = (
-    Action("approve", "a", "Approve", "Let it in at the next boundary (asks first).", "Deciding", footer=True),
-    Action("veto", "v", "Veto", "Turn it away, with a reason.", "Deciding", footer=True),
-    Action("edit", "e", "Edit", "Its file in $EDITOR: the changed one takes its place.", "Deciding", footer=True),
-    Action("dismiss(None)", "escape,q,i", "Later", "Decide later.", "Deciding", footer=True, key_display="esc"),
+    Action("approve", "a", "Approve", "Let it in at the next boundary (asks first).", "Deciding", footer=1),
+    Action("veto", "v", "Veto", "Turn it away, with a reason.", "Deciding", footer=1),
+    Action("edit", "e", "Edit", "Its file in $EDITOR: the changed one takes its place.", "Deciding", footer=1),
+    Action("dismiss(None)", "escape,q,i", "Later", "Decide later.", "Looking", footer=0, key_display="esc"),
     Action("part('evidence')", "r", "Evidence", "What it would have done, what effect is expected.", "Looking"),
     Action("part('source')", "s", "Source", "The source that is decided on.", "Looking"),
     Action("part('difference')", "d", "Difference", "To the module that it was developed from.", "Looking"),
     Action("search", "slash", "Search", "Search in the part with the focus (a regular expression).", "Looking"),
     Action("find(1)", "n", "Next", "The next match.", "Looking"),
     Action("find(-1)", "N", "Previous", "The match before.", "Looking"),
-    Action("help", "question_mark", "Help", "This page.", "Looking", footer=True),
+    Action("help", "question_mark", "Help", "This page.", "Looking", footer=0),
 )
 """What a person can do where a mechanism waits for a decision."""
 

@@ -35,7 +35,6 @@ class BilevelApp(Surviving):
     BINDINGS: ClassVar = [Binding("ctrl+z", "to_shell", show=False, priority=True)]  # also where a person types
     CSS = """
     * { scrollbar-size: 1 1; }
-    Footer { scrollbar-size: 0 0; }
     """
 
     def __init__(

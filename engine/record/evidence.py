@@ -5,11 +5,13 @@ After: what it was called and acted, and what the trials that it touched came to
 """
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any
 
 from engine.errors import InputError
 from engine.record.credit import Group, credit
 from engine.record.events import MechanismActed
+from engine.record.tables import table
 from engine.record.view import Mechanism, View
 from engine.record.wording import (
     WIDTH,
@@ -24,6 +26,8 @@ from engine.record.wording import (
 )
 
 LAST_ACTS = 5
+_TIMES, _GROUPS = (52, 7, 7), (29, 9, 7, 14, 21)
+"""How wide the columns of the tables are where there is room."""
 ROWS = (
     ("blocked a proposal", "blocked", "review"),
     ("  of these one that was kept", "kept_blocked", "review"),
@@ -54,15 +58,17 @@ def named(view: View, asked: str) -> Mechanism:
     return next((each for each in found if each.hash in view.active), found[-1])
 
 
-def evidence_lines(view: View, mechanism: Mechanism) -> list[str]:
-    """All that is known of it, in at most 80 columns: the verdict first, then what it is, would do, and did."""
+def evidence_lines(view: View, mechanism: Mechanism, width: int = WIDTH) -> list[str]:
+    """All that is known of it: the verdict first, then what it is, would do, and did. Tables and acts fit the width;
+    facts are wrapped for 80 columns.
+    """
     lines = [
         *labelled("verdict", verdict(mechanism)),
         *(labelled("expected", expected(mechanism)) if mechanism.evidence else []),
         *_what_it_is(view, mechanism),
-        *_would_have(mechanism),
+        *_would_have(mechanism, width),
     ]
-    return lines + (["", *_since(view, mechanism)] if mechanism.periods else [])
+    return lines + (["", *_since(view, mechanism, width)] if mechanism.periods else [])
 
 
 def verdict(mechanism: Mechanism) -> str:
@@ -131,43 +137,45 @@ def _what_it_is(view: View, mechanism: Mechanism) -> list[str]:
     ]
 
 
-def _would_have(mechanism: Mechanism) -> list[str]:
+def _would_have(mechanism: Mechanism, width: int) -> list[str]:
     told = mechanism.evidence
     if not _count(told, "trials"):
         return []
     hooks: Mapping[str, Any] | None = told.get("hooks")
     heading = f"Over the {counted(_count(told, 'trials'), 'recorded trial')} it would have"
-    lines = ["", f"{heading:<52}{'times':>7}{'of':>7}"]
+    rows = []
     for words, key, hook in ROWS:
         if hooks is not None and hook not in hooks:
             continue
         asked = "" if hooks is None else _count(told, "blocked") if key == "kept_blocked" else hooks[hook]["called"]
-        lines.append(f"  {words:<50}{_count(told, key):>7}{asked:>7}")
+        rows.append((words, str(_count(told, key)), str(asked)))
     speed = f"{told.get('milliseconds', 0):.1f} ms" if "milliseconds" in told else "an unknown time"
-    return [*(line.rstrip() for line in lines), *labelled("", f"a call took {speed} in the median", 2)]
+    lines = table((heading, "times", "of"), rows, _TIMES, width)
+    return ["", *lines, *labelled("", f"a call took {speed} in the median", 2)]
 
 
 # --- since it is active -----------------------------------------------------------------------------------------------
-def _since(view: View, mechanism: Mechanism) -> list[str]:
-    lines = [f"{_periods(mechanism):<52}{'acted':>7}{'called':>7}"]
-    lines += [f"  {hook:<50}{acted:>7}{called:>7}" for hook, (called, acted) in mechanism.by_hook.items()]
+def _since(view: View, mechanism: Mechanism, width: int) -> list[str]:
+    hooks = [(hook, str(acted), str(called)) for hook, (called, acted) in mechanism.by_hook.items()]
+    lines = table((_periods(mechanism), "acted", "called"), hooks, _TIMES, width)
     found = credit(view, mechanism)
     if found is not None:
-        mean = f"mean {clean(metric_name(view), 14)}"
-        lines += ["", f"{'The trials meanwhile':<29}{'trials':>9}{'kept':>7}{'improvement':>14}{mean:>21}"]
-        lines += [_group("those that it touched", found.touched), _group("the others", found.others)]
+        heading = ("The trials meanwhile", "trials", "kept", "improvement", f"mean {clean(metric_name(view), 14)}")
+        groups = [_group("those that it touched", found.touched), _group("the others", found.others)]
+        lines += ["", *table(heading, groups, _GROUPS, width)]
     failures = mechanism.failures
     if failures:
         last = failures[-1]
         told = f"{len(failures)}, the last at trial {last.trial} in {last.hook}: {last.error}"
         lines += ["", *labelled("failures", clean(told, 300))]
     acts = acts_lines(view, mechanism)[-LAST_ACTS:]
-    return lines + (["", "The last acts", *(f"  {clean(line, WIDTH - 2)}" for line in acts)] if acts else [])
+    told_acts = [part for act in acts for part in wrap(act, width, initial_indent="  ", subsequent_indent="    ")]
+    return lines + (["", "The last acts", *told_acts] if acts else [])
 
 
-def _group(label: str, group: Group) -> str:
+def _group(label: str, group: Group) -> tuple[str, ...]:
     improvement = signed(group.improvement) if group.kept else "-"
-    return f"  {label:<27}{group.trials:>9}{group.kept:>7}{improvement:>14}{number(group.mean):>21}"
+    return label, str(group.trials), str(group.kept), improvement, number(group.mean)
 
 
 def _periods(mechanism: Mechanism) -> str:

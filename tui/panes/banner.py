@@ -61,9 +61,9 @@ def _waits(moment: Moment, decides: bool) -> Text | None:
         return None
     # The keys come before the name, which may be long.
     line = Text.assemble((" ! INJECTION ", "alert"), " ")
-    if decides:
-        for key, word in (("i", "look"), ("a", "approve"), ("v", "veto")):
-            line.append(key, "strong").append(f" {word}  ")
+    keys = (("i", "look"), ("a", "approve"), ("v", "veto")) if decides else (("i", "look"),)
+    for key, word in keys if not moment.replay else ():
+        line.append(key, "strong").append(f" {word}  ")
     line.append(until(moment), "strong")
     line.append(f"  {clean(waiting.name, 40)}", "accent")
     reason = clean(waiting.reason, 120)

@@ -24,3 +24,51 @@ BEYOND, TIE, WORSE = "▲", "≈", "▼"
 
 LOCKED, FROZEN_BY_PERSON, FROZEN_BY_LEVEL = "#", "◆", "◇"
 INJECTION = "◈"
+
+OUT, BEST = "▽", "★"
+
+MEANINGS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "A trial",
+        (
+            *((sign, style, word) for word, (sign, style) in STATUS.items()),
+            (BEYOND, "good", "better beyond the noise"),
+            (TIE, "dim", "within the noise"),
+            (WORSE, "bad", "worse beyond the noise"),
+        ),
+    ),
+    (
+        "A parameter",
+        (
+            (LOCKED, "dim", "locked by the target"),
+            (FROZEN_BY_PERSON, "warn", "frozen by a person"),
+            (FROZEN_BY_LEVEL, "accent", "frozen by Level 1.5"),
+            ("4×", "", "tried in four trials"),
+            ("1✓", "", "kept in one of them"),
+        ),
+    ),
+    (
+        "A mechanism",
+        (
+            ("●", "good", "active"),
+            ("?", "alert", "waits for a decision"),
+            ("…", "accent", "being written, or let in"),
+            ("✗", "bad", "turned away"),
+            (OUT, "warn", "out, or replaced"),
+            ("acted 1 of 3", "", "times that it was called"),
+        ),
+    ),
+    (
+        "Curve and timeline",
+        (
+            ("━", "accent", "the best so far"),
+            ("•", "", "a trial"),
+            ("┈", "dim", "noise of the baseline"),
+            ("↑↓", "warn", "outside the picture"),
+            ("△", "strong", "the selected trial"),
+            (BEST, "good", "a new best"),
+            (INJECTION, "accent", "a mechanism went in"),
+        ),
+    ),
+)
+"""What the signs mean, as (sign, style, meaning) under the heading of what they are of."""

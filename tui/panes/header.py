@@ -1,7 +1,5 @@
 """The session at a glance: what it is, whether it is alive, what each level does, how far it is, what it has found."""
 
-import time
-
 from rich.text import Text
 from textual import events
 
@@ -123,8 +121,7 @@ def _health(moment: Moment, held: bool) -> list[Text]:
     """Replay and hold, else the engine's state with the age of the newest event."""
     view = moment.view
     if moment.replay:
-        at = time.strftime("%H:%M:%S", time.localtime(view.time))
-        return [Text(f" REPLAY {at} · {moment.feed.position}/{moment.feed.head} ", "alert")]
+        return [Text(" REPLAY ", "alert")]  # where it stands, the timeline tells
     parts = [Text(" READ-ONLY ", "alert")] if moment.only_looks else []
     parts += [Text(f" HELD {moment.feed.head - moment.feed.position} behind ", "alert")] if held else []
     age = f"{lasting(moment.now - view.time)} ago" if view.seq else "none yet"

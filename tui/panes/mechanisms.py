@@ -12,6 +12,7 @@ from engine.record.view import Mechanism, View
 from engine.record.wording import clean
 from tui.feed import Feed
 from tui.moment import Moment
+from tui.panes.glyphs import OUT
 from tui.panes.pane import Pane
 from tui.widgets.columns import padded
 from tui.widgets.fitting import refitted, wrapped
@@ -27,9 +28,9 @@ SIGNS = {
     "written": ("…", "accent"),
     "refused": ("✗", "bad"),
     "vetoed": ("✗", "warn"),
-    "reverted": ("▽", "warn"),
-    "retired": ("▽", "dim"),
-    "replaced": ("▽", "dim"),
+    "reverted": (OUT, "warn"),
+    "retired": (OUT, "dim"),
+    "replaced": (OUT, "dim"),
 }
 """The sign and the style of a mechanism's status."""
 WAITING = "No mechanism was written yet: Level 2 begins after ten trials."
@@ -197,7 +198,8 @@ def side_of(moment: Moment, chosen: Mechanism, side: Side, width: int, *, dark: 
 
 def evidence_of(view: View, mechanism: Mechanism, width: int) -> list[Text]:
     """All that is known of it, for a width; the headings of its tables stand out."""
-    lines = refitted(evidence_lines(view, mechanism), max(30, width))
+    width = max(30, width)
+    lines = refitted(evidence_lines(view, mechanism, width), width)
     heads = [not index or not lines[index - 1] for index in range(len(lines))]
     return [_emphasised(line, head) for line, head in zip(lines, heads, strict=True)]
 

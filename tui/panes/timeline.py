@@ -8,7 +8,7 @@ from textual.message import Message
 
 from engine.record.reader import RecordError
 from tui.moment import Moment
-from tui.panes.glyphs import FROZEN_BY_LEVEL, INJECTION
+from tui.panes.glyphs import BEST, FROZEN_BY_LEVEL, INJECTION, OUT
 from tui.panes.phrases import Part, row
 from tui.replay_clock import ReplayClock
 from tui.widgets.block import Block
@@ -16,15 +16,15 @@ from tui.widgets.block import Block
 SIGNS = {
     "freeze": (FROZEN_BY_LEVEL, "accent"),
     "crash": ("✗", "bad"),
-    "retired": ("▽", "warn"),
-    "reverted": ("▽", "warn"),
-    "best": ("★", "good"),
+    "retired": (OUT, "warn"),
+    "reverted": (OUT, "warn"),
+    "best": (BEST, "good"),
     "injection": (INJECTION, "accent"),
     "end": ("■", "strong"),
 }
 """The sign of each mark; of two on one place the later in this order is shown."""
 _RANKS = {kind: rank for rank, kind in enumerate(SIGNS)}
-_LEGEND = f"★ best  {INJECTION} injection  ▽ out  {FROZEN_BY_LEVEL} freeze  ✗ crash"
+_LEGEND = f"{BEST} best  {INJECTION} injection  {OUT} out  {FROZEN_BY_LEVEL} freeze  ✗ crash"
 
 
 class Timeline(Block):

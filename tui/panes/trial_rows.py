@@ -15,7 +15,7 @@ from tui.plain import changes
 from tui.widgets.columns import Column, fitting, laid_out
 from tui.widgets.lines import LineView
 
-CHANGE_WIDTH = 28
+CHANGE_WIDTH = 21
 """Columns that the change should have: others give way to it."""
 
 
@@ -69,11 +69,11 @@ def _proposer(row: Row) -> tuple[str, str]:
 COLUMNS: tuple[Column[Row], ...] = (
     Column("#", -4, 0, lambda row: (str(row.trial.number), "")),
     Column("", 1, 0, _sign),
-    Column("status", 8, 3, _word),
+    Column("status", 8, 4, _word),
     Column("metric", -9, 0, _metric),
     Column("to best", -9, 1, _difference),
     Column("", 1, 1, lambda row: noise_mark(row.trial)),
-    Column("time", -7, 4, _seconds),
+    Column("time", -6, 3, _seconds),
     Column("by", 12, 2, _proposer),
 )
 
@@ -142,7 +142,7 @@ class TrialRows(LineView):
         trial = row.trial
         if trial.number == 0:
             runs = len(row.view.baseline_runs)
-            return Text(f"the baseline's configuration, {counted(runs, 'run')}", "dim")
+            return Text(f"the baseline, {counted(runs, 'run')}", "dim")
         told = Text(changes(row.view, trial).replace(" → ", "→"))
         if trial.metric is None and trial.reason:
             told.append(f"  {clean(trial.reason, 80)}", "bad")

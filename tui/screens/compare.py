@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from engine.errors import BilevelError
 from engine.record.wording import clean
@@ -23,6 +23,7 @@ from tui.widgets.block import Block
 from tui.widgets.columns import padded
 from tui.widgets.contained import Contained
 from tui.widgets.fitting import wrapped
+from tui.widgets.keybar import KeyBar
 from tui.widgets.lines import LineView
 from tui.widgets.plot import Plot
 
@@ -66,7 +67,7 @@ class CompareScreen(Contained, Screen[None]):
             yield Block(id="warning")
             yield Plot()
             yield LineView()
-            yield Footer(show_command_palette=False)
+            yield KeyBar()
 
     def on_mount(self) -> None:
         try:

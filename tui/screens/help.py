@@ -1,4 +1,4 @@
-"""The keys, from the table of actions: one page, whatever the size of the screen."""
+"""The keys, from the table of actions: one page, whatever the size of the screen; below them what the signs mean."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby, zip_longest
@@ -12,13 +12,16 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from tui.actions import ACTIONS, Action, exists
+from tui.panes.glyphs import MEANINGS
 from tui.widgets.columns import padded
 from tui.widgets.contained import Contained
 from tui.widgets.fitting import wrapped
 from tui.widgets.lines import LineView
 
 MOVING = (
-    ("↑↓ jk", "A line; pgup, pgdn a page."),
+    ("↑↓ jk", "A line."),
+    ("^u ^d", "A page; also pgup, pgdn."),
+    ("←→", "Sideways; a trial (curve)."),
     ("home g", "The first line."),
     ("end G", "The last; follow it."),
 )
@@ -40,6 +43,7 @@ class HelpScreen(Contained, ModalScreen[None]):
 
     def __init__(self, actions: Sequence[Action] = ACTIONS, *, replay: bool = False, read_only: bool = False) -> None:
         super().__init__()
+        self._signs = actions is ACTIONS
         self._actions = [action for action in actions if exists(action, replay=replay, read_only=read_only)]
 
     def compose(self) -> ComposeResult:
@@ -57,6 +61,10 @@ class HelpScreen(Contained, ModalScreen[None]):
     def _lay_out(self) -> None:
         width, height = self.app.size.width - 2, self.app.size.height - 2
         page, lines = help_page(self._actions, width, height), self.query_one(LineView)
+        if self._signs:
+            page = [*page, *signs_page(max(line.cell_len for line in page))]
+            below = "↓ signs" if len(page) > height else "signs"
+            self.query_one(Vertical).border_title = Text(f"Keys · {below} · Esc closes")
         lines.styles.width = min(width, max(line.cell_len for line in page))
         lines.styles.height = min(height, len(page))
         lines.show_lines(page)
@@ -75,6 +83,20 @@ def help_page(actions: Sequence[Action], width: int, height: int) -> list[Text]:
     if left and not left[-1].plain.startswith(" ") and right:  # a heading stands above what it heads
         right.insert(0, left.pop())
     return [_beside(before, after, column) for before, after in zip_longest(left, right, fillvalue=Text())]
+
+
+def signs_page(width: int) -> list[Text]:
+    """What the signs mean, as many on a line as this width has room for."""
+    lines: list[Text] = []
+    for heading, signs in MEANINGS:
+        lines += [Text(heading, "accent"), Text()]
+        for sign, style, meaning in signs:
+            told = Text.assemble(("   " if lines[-1] else " "), (sign, style), f" {meaning}")
+            if lines[-1] and lines[-1].cell_len + told.cell_len > width:
+                lines.append(Text.assemble(" ", told[3:]))
+            else:
+                lines[-1].append_text(told)
+    return lines
 
 
 def told_lines(actions: Iterable[Action]) -> list[Line]:

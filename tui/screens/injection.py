@@ -8,18 +8,18 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Footer
 
 from engine.record.evidence import DECIDERS, verdict
 from engine.record.view import Mechanism
 from engine.record.wording import clean
-from tui.actions import INJECTION_ACTIONS
+from tui.actions import INJECTION_ACTIONS, Action
 from tui.panes.banner import until
 from tui.panes.mechanisms import difference_of, evidence_of, source_of
 from tui.screens.asking import Ask, Confirm
 from tui.screens.searching import Searching
 from tui.widgets.block import Block
 from tui.widgets.fitting import wrapped
+from tui.widgets.keybar import KeyBar
 from tui.widgets.lines import LineView
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PARTS = ("evidence", "source", "difference")
 LOOK_SECONDS = 0.25
 SHOWN_SECONDS = 10.0
+DECIDING = frozenset(action.id for action in INJECTION_ACTIONS if action.group == "Deciding")
 DECISIONS = {"approved": "let in", "vetoed": "vetoed", "refused": "turned away"}
 
 
@@ -72,7 +73,16 @@ class InjectionScreen(Searching, ModalScreen[None]):
             with Container(id="parts"):
                 for part in PARTS:
                     yield LineView(id=part)
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
+
+    @property
+    def actions(self) -> list[Action]:
+        """What can be done: a person who only looks decides nothing."""
+        return [each for each in INJECTION_ACTIONS if each.group != "Deciding" or not self.session.read_only]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What decides does not exist for who only looks."""
+        return action not in DECIDING or not self.session.read_only
 
     @property
     def known(self) -> Mechanism:
@@ -211,4 +221,4 @@ class InjectionScreen(Searching, ModalScreen[None]):
         """The keys that there are."""
         from tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(INJECTION_ACTIONS))
+        self.app.push_screen(HelpScreen(self.actions))

@@ -1,4 +1,4 @@
-"""A session on the screen, live or replayed: header, banner, six panes, footer, and the clock that repaints them.
+"""A session on the screen, live or replayed: header, banner, six panes, keys, and the clock that repaints them.
 
 The record is looked at four times a second; a key repaints at once. What a pane shows is its own affair: it is handed
 the moment. Below 100 columns the panes become tabs, below 60 x 16 there is only a message.
@@ -13,10 +13,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Vertical
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from engine.record.view import ENDED
-from tui.actions import ACTIONS, action_named, exists
+from tui.actions import ACTIONS
 from tui.engine_watch import EngineWatch, replayed
 from tui.feed import Feed
 from tui.leaving import goodbye
@@ -33,15 +33,17 @@ from tui.panes.timeline import Timeline
 from tui.panes.trials import TrialsPane
 from tui.screens.commanding import Commanding
 from tui.screens.keeping import Keeping
+from tui.screens.offering import Offering
 from tui.screens.replaying import Replaying
 from tui.screens.searching import Searching
 from tui.screens.tabs import Tabs
+from tui.widgets.keybar import KeyBar
 from tui.widgets.lines import LineView
 
 REPAINT_SECONDS = 0.25
 
 
-class SessionScreen(Commanding, Replaying, Keeping, Searching):
+class SessionScreen(Commanding, Replaying, Keeping, Offering, Searching):
     """One session, whose engine `watch` looks after. A replay begins where the trial `at` has ended, if given."""
 
     heading: ClassVar = "the session"
@@ -58,7 +60,7 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
     SessionScreen Tabs { display: none; }
     SessionScreen #deck { layout: grid; grid-gutter: 0; height: 1fr; }
     SessionScreen.-mid #deck { grid-size: 2 3; grid-columns: 3fr 2fr; grid-rows: 4fr 3fr 3fr; }
-    SessionScreen.-wide #deck { grid-size: 3 2; grid-columns: 4fr 3fr 3fr; }
+    SessionScreen.-wide #deck { grid-size: 3 2; grid-columns: 13fr 9fr 9fr; }
     SessionScreen.-narrow Tabs { display: block; }
     SessionScreen.-narrow #deck, SessionScreen.-zoomed #deck { layout: vertical; }
     SessionScreen.-narrow #deck > Pane, SessionScreen.-zoomed #deck > Pane { display: none; }
@@ -74,8 +76,6 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
         self._at_first = at
         self.feed, self.engine_watch = feed, watch
         self.replay, self._only_looks = replay, read_only
-        self._bound = self.read_only
-        """Whether there were commands when the footer was made."""
         self.selection = Selection()
         self.current = 1
         self.held = False
@@ -97,7 +97,7 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
                 yield OutputPane()
                 yield DialoguePane()
             yield Timeline()
-            yield Footer(show_command_palette=False)
+            yield KeyBar()
 
     def on_mount(self) -> None:
         if self._at_first is not None:
@@ -145,9 +145,6 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
         if not self.is_current:
             return
         moment = self.moment()
-        if self._bound != self.read_only:
-            self._bound = self.read_only
-            self.refresh_bindings()
         with self.app.batch_update():
             header, banner = self.query_one(Header), self.query_one(Banner)
             self._draw(header, lambda: header.show(moment, held=self.held))
@@ -156,6 +153,7 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
             if self.replay:
                 line = self.query_one(Timeline)
                 self._draw(line, lambda: line.show(moment, self.clock))
+            self._draw(self.query_one(KeyBar), self.offer)
             for pane in self.panes:
                 pane.set_class(moment.stale, "-stale")
                 if pane.display:
@@ -210,6 +208,7 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
             for pane in self.panes:
                 pane.set_class(pane is owner, "-current")
             self._tabs()
+            self.offer()
 
     def action_side(self, side: Side) -> None:
         """Another side of the selected mechanism."""
@@ -265,22 +264,6 @@ class SessionScreen(Commanding, Replaying, Keeping, Searching):
                 lines.action_last()
 
     # --- actions ------------------------------------------------------------------------------------------------------
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What does not exist in this way of seeing a session is neither offered nor done."""
-        if action == "now":
-            return self.held
-        found = action_named(action, parameters)
-        return found is None or exists(found, replay=self.replay, read_only=self.read_only)
-
-    def on_key(self, event: events.Key) -> None:
-        """A key of a command that does not exist here says why not."""
-        asked = next((each for each in ACTIONS if each.where == "command" and each.key == event.key), None)
-        if asked is None or not (self.replay or self.read_only):
-            return
-        ended = "the session has ended" if self.feed.newest.status in ENDED else "this viewer only looks (--read-only)"
-        why = "a replay takes no commands" if self.replay else ended
-        self.notify(f"{asked.label}: {why}", severity="warning", timeout=3)
-
     def action_help(self) -> None:
         """The keys that there are."""
         from tui.screens.help import HelpScreen

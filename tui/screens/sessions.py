@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from engine.record.wording import clean, counted, signed
 from tui.actions import SESSIONS_ACTIONS, Action
@@ -19,6 +19,7 @@ from tui.screens.session_rows import SessionRows
 from tui.widgets.block import Block
 from tui.widgets.contained import Contained
 from tui.widgets.fitting import wrapped
+from tui.widgets.keybar import KeyBar
 from tui.widgets.lines import LineView
 
 LOOK_SECONDS = 0.25
@@ -58,7 +59,7 @@ class SessionsScreen(Contained, Screen[None]):
             yield SessionRows()
             yield Block(id="about")
             yield Input(placeholder="words of a session: its name, target, model, state, a mechanism", id="filter")
-            yield Footer(show_command_palette=False)
+            yield KeyBar()
 
     def on_mount(self) -> None:
         self.listing = Listing(self.db)

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from tui.widgets.contained import Contained
 
 _PLAIN = Style()
-STYLES = ("good", "bad", "warn", "dim", "accent", "other", "strong", "alert", "found", "cursor")
+STYLES = ("good", "bad", "warn", "dim", "accent", "other", "strong", "alert", "found", "cursor", "key")
 _COLOURS = {
     "good": "text-success",
     "bad": "text-error",
@@ -27,6 +27,7 @@ _COLOURS = {
     "other": "text-primary",
     "alert": "text-warning",
     "found": "text-warning",
+    "key": "footer-key-foreground",
 }
 """The theme's variable for the colour of each style that has one of its own."""
 _MARKED = {
@@ -34,6 +35,7 @@ _MARKED = {
     "alert": Style(bold=True, reverse=True),
     "found": Style(reverse=True),
     "cursor": Style(bold=True),
+    "key": Style(bold=True),
 }
 """What a style is beside its colour."""
 
