@@ -26,29 +26,45 @@ async def test_rows_on_a_terminal_of_80_columns_tell_all_but_the_status_in_words
         async with staged(pane := TrialsPane(), moment, (80, 12)):
             assert text_of(pane)[0].startswith("╭─ 1 Trials · 7 done, 1 kept ─")
             assert rows_of(pane) == [
-                "   #      metric   to best     time by           change",
-                "   0 ✓    3.9967             10.4 s engine       the baseline, 3 runs",
-                "   1 ·    4.2000   +0.2033   10.4 s model        BATCH 64→128",
-                "   2 ·    4.1000   +0.1033 ▼ 10.4 s model        RATE 0.1→0.2",
-                "   3 ✓    2.6100   -1.3867 ▲ 10.4 s model        BATCH 64→32",
-                "   4 ✗         -             10.4 s engine       RATE 0.1→1  exit code 1",
-                "   5 ·    2.7000   +0.0900   10.4 s tabu_search  trial 3 again",
-                "   6 ·    2.6500   +0.0400   10.4 s model+tabu_… BATCH 32→16",
-                "   7 ·    2.9000   +0.2900   10.4 s model        BATCH 32→8",
+                "   #    metric  to best     time by           change",
+                "   0 ✓  3.9967            10.4 s engine       the baseline, 3 runs",
+                "   1 ·  4.2000  +0.2033   10.4 s model        BATCH 64→128",
+                "   2 ·  4.1000  +0.1033 ▼ 10.4 s model        RATE 0.1→0.2",
+                "   3 ✓  2.6100  -1.3867 ▲ 10.4 s model        BATCH 64→32",
+                "   4 ✗       -            10.4 s engine       RATE 0.1→1  exit code 1",
+                "   5 ·  2.7000  +0.0900   10.4 s tabu_search  trial 3 again",
+                "   6 ·  2.6500  +0.0400   10.4 s model+tabu_… BATCH 32→16",
+                "   7 ·  2.9000  +0.2900   10.4 s model        BATCH 32→8",
             ]
+
+
+async def test_a_column_is_as_wide_as_the_trials_so_far_need_whatever_came_later(tmp_path: Path) -> None:
+    events = [*told.beginning(), *told.run("trial-1", 1, 4.2, changes={"BATCH": 128}, base=0)]
+    large = told.run("trial-2", 2, 1234567.0, changes={"BATCH": 32}, base=0, edited_by=("guard",), proposed_by="model")
+    with moment_of(tmp_path, [*events, *large]) as moment:
+        async with staged(pane := TrialsPane(), moment, (80, 12)) as pilot:
+            assert rows_of(pane)[2].startswith("   1 ·    4.2000")
+            moment.feed.seek(len(events))
+            await again(pane, moment, pilot)
+            narrow = rows_of(pane)[2]
+            assert narrow.startswith("   1 · discard   4.2000")
+    (tmp_path / "alone").mkdir()
+    with moment_of(tmp_path / "alone", events) as moment:
+        async with staged(pane := TrialsPane(), moment, (80, 12)):
+            assert rows_of(pane)[2] == narrow
 
 
 async def test_a_wide_pane_tells_status_and_time_in_words_and_the_signs_below(tmp_path: Path) -> None:
     with moment_of(tmp_path, told.whole()) as moment:
         async with staged(pane := TrialsPane(), moment, (120, 12)):
-            assert rows_of(pane)[4] == "   3 ✓ keep        2.6100   -1.3867 ▲ 10.4 s model        BATCH 64→32"
+            assert rows_of(pane)[4] == "   3 ✓ keep      2.6100  -1.3867 ▲ 10.4 s model        BATCH 64→32"
             assert "✓ keep  · discard  ✗ crash  ! invalid  ■ stopped  ▸ running" in text_of(pane)[-1]
 
 
 async def test_a_narrow_pane_keeps_number_signs_metric_and_change(tmp_path: Path) -> None:
     with moment_of(tmp_path, told.whole()) as moment:
         async with staged(pane := TrialsPane(), moment, (50, 12)):
-            assert rows_of(pane)[4] == "   3 ✓    2.6100 ▲ BATCH 64→32"
+            assert rows_of(pane)[4] == "   3 ✓  2.6100 ▲ BATCH 64→32"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +80,7 @@ async def test_the_trial_that_trains_is_the_last_row(tmp_path: Path) -> None:
     told_of = ev.TrialProgress(run="trial-8", attempt=1, step=5, offset=0, fraction=0.62)
     with moment_of(tmp_path, [*told.beginning(), *told.trials(), eighth()[0], told_of]) as moment:
         async with staged(pane := TrialsPane(), moment, (120, 14)):
-            assert rows_of(pane)[-1] == "   8 ▸ running       62 %                3 s engine       BATCH 32→24"
+            assert rows_of(pane)[-1] == "   8 ▸ running     62 %               3 s engine       BATCH 32→24"
 
 
 async def test_only_the_row_that_trains_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +117,7 @@ async def test_for_a_maximised_metric_the_highest_is_the_best(tmp_path: Path) ->
     events += told.run("trial-2", 2, 4.5, incumbent=1, changes={"BATCH": 16}, base=1)
     with moment_of(tmp_path, events) as moment:
         async with staged(pane := TrialsPane(), moment):
-            assert "5.0000   +1.0033" in rows_of(pane)[2] and "4.5000   -0.5000" in rows_of(pane)[3]
+            assert "5.0000  +1.0033" in rows_of(pane)[2] and "4.5000  -0.5000" in rows_of(pane)[3]
 
 
 # --- selecting --------------------------------------------------------------------------------------------------------

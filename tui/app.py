@@ -35,6 +35,7 @@ class BilevelApp(Surviving):
     BINDINGS: ClassVar = [Binding("ctrl+z", "to_shell", show=False, priority=True)]  # also where a person types
     CSS = """
     * { scrollbar-size: 1 1; }
+    SearchIcon { display: none; }  /* an emoji, of which terminals differ on the width */
     """
 
     def __init__(

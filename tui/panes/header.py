@@ -171,8 +171,10 @@ def _best(view: View) -> list[Part]:
     if best.number == 0 or baseline is None or baseline.metric is None:
         return [Part(1, value.append(" (the baseline)", "dim"))]
     gap = Text.assemble((signed(best.metric - baseline.metric), "good"), (" to the baseline", "dim"))
-    kept = Text.assemble(value, (f" (trial {best.number}", "dim"), _noise(best), (")", "dim"))
-    return [Part(1, kept), Part(3, gap)]
+    which = Text.assemble((f"(trial {best.number}", "dim"), _noise(best), (")", "dim"))
+    if view.confirmed is None:
+        return [Part(1, value.append(" ").append_text(which)), Part(3, gap)]
+    return [Part(1, value), Part(5, which), Part(3, gap)]  # what was confirmed is the better witness
 
 
 def _spark(view: View) -> list[Part]:

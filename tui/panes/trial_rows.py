@@ -1,8 +1,10 @@
 """A row a trial, made when it is seen: what it was, what it came to, who proposed it, what it changed."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from engine.record.view import View
@@ -15,7 +17,7 @@ from tui.plain import changes
 from tui.widgets.columns import Column, fitting, laid_out
 from tui.widgets.lines import LineView
 
-CHANGE_WIDTH = 21
+CHANGE_WIDTH = 24
 """Columns that the change should have: others give way to it."""
 
 
@@ -78,6 +80,41 @@ COLUMNS: tuple[Column[Row], ...] = (
 )
 
 
+class Widths:
+    """How wide the columns are that take no more than their cells need: of the metric, the difference and the author.
+
+    They depend on the trials up to the last one that is shown alone, so that a replay looks as the session did.
+    """
+
+    SNUG: ClassVar = {"metric": 7, "to best": 8, "by": 6}
+    """The heading of each, and its least width."""
+
+    def __init__(self) -> None:
+        self._upto: list[tuple[int, ...]] = []
+        """For each trial in order, the widest cell up to it in each of these columns."""
+
+    def note(self, view: View, trials: Sequence[Trial], before: Sequence[float | None]) -> None:
+        """Measure the trials that are new."""
+        cells = [column.cell for column in COLUMNS if column.heading in self.SNUG]
+        for index in range(len(self._upto), len(trials)):
+            row = Row(view, trials[index], before[index])
+            widest = self._upto[-1] if self._upto else tuple(self.SNUG.values())
+            measured = (cell_len(cell(row)[0]) for cell in cells)
+            self._upto.append(tuple(map(max, widest, measured)))
+
+    def columns(self, shown: int) -> list[Column[Row]]:
+        """The columns where so many trials are shown."""
+        widest = self._upto[shown - 1] if 0 < shown <= len(self._upto) else tuple(self.SNUG.values())
+        known = dict(zip(self.SNUG, widest, strict=True))
+        return [replace(each, width=_snug(each.width, known.get(each.heading))) for each in COLUMNS]
+
+
+def _snug(width: int, widest: int | None) -> int:
+    """As wide as the widest cell, and no wider than it may be; negative where it is aligned to the right."""
+    least = abs(width) if widest is None else min(abs(width), widest)
+    return -least if width < 0 else least
+
+
 class TrialRows(LineView):
     """The trials in order, the one that runs last. Follows the newest until the person looks at another."""
 
@@ -88,6 +125,8 @@ class TrialRows(LineView):
         self._before: list[float | None] = []
         self._known: tuple[object, ...] = ()
         self._live = Text()
+        self._widths = Widths()
+        self._columns = list(COLUMNS)
 
     def bring(self, moment: Moment) -> bool:
         """Bring the rows to the moment; whether there are other rows than before."""
@@ -96,12 +135,15 @@ class TrialRows(LineView):
         run = (view.running.started.run, view.running.started.attempt) if view.running else None
         # A session only ever grows: as many runs with an outcome, the same trials.
         known = (len(trials), len(view.finished_runs), run, () if trials else tuple(doing(view)))
-        self.view = view
-        before, self._live = self._live, self._live_row(moment)
-        if known != self._known:
+        others, self.view = known != self._known, view
+        if others:
             self._known = known
             self.trials = list(trials.values())
             self._before = list(_best_before(view.history))
+            self._widths.note(view, self.trials, self._before)
+            self._columns = self._widths.columns(len(self.trials))
+        before, self._live = self._live, self._live_row(moment)
+        if others:
             self.changed()
             return True
         if before != self._live:
@@ -136,7 +178,7 @@ class TrialRows(LineView):
         return Text(names.plain, "dim")
 
     def _laid_out(self, cell: Callable[[Column[Row]], tuple[str, str]], change: Text) -> Text:
-        return laid_out(fitting(COLUMNS, self.size.width - CHANGE_WIDTH), cell).append_text(change)
+        return laid_out(fitting(self._columns, self.size.width - CHANGE_WIDTH), cell).append_text(change)
 
     def _change(self, row: Row) -> Text:
         trial = row.trial
