@@ -12,6 +12,7 @@ from tui.app import THEMES
 from tui.panes.trials import TrialsPane
 from tui.widgets.block import Block
 from tui.widgets.drawn import STYLES
+from tui.widgets.lines import LineView
 from tui.widgets.spark import resampled, spark
 
 
@@ -81,3 +82,15 @@ def test_a_spark_is_clipped_to_its_range_and_has_gaps() -> None:
 def test_many_values_are_told_by_the_best_of_each_stretch() -> None:
     assert resampled([5.0, 1.0, None, None, 3.0, 4.0], 3) == [1.0, None, 3.0]
     assert resampled([5.0, 1.0, None, None, 3.0, 4.0], 3, max) == [5.0, None, 4.0]
+
+
+async def test_a_line_that_is_cut_says_so_at_the_end_where_more_of_it_is(tmp_path: Path) -> None:
+    lines = LineView()
+    told_there = ["0123456789", "0123456789a", "日本語日本語", "0日本語日本語", ""]
+    lines.show = lambda moment: lines.show_lines(told_there)
+    with moment_of(tmp_path, told.beginning()) as moment:
+        async with staged(lines, moment, (10, 6)) as pilot:
+            assert text_of(lines)[:5] == ["0123456789", "012345678›", "日本語日 ›", "0日本語日›", ""]
+            lines.action_shift(8)
+            await pilot.pause()
+            assert text_of(lines)[:5] == ["‹9", "‹9a", "‹ 語", "‹本語", ""]

@@ -20,6 +20,8 @@ from textual.strip import Strip
 from tui.widgets.drawn import Drawn
 from tui.widgets.matching import TooSlow, at_most
 
+MORE = ("‹", "›")
+"""What a line ends with, at the left and the right, where more of it lies beyond the screen."""
 FIND_SECONDS, MARK_SECONDS = 1.0, 0.05
 """For which an expression may look through all lines, and through one that is drawn."""
 
@@ -103,12 +105,26 @@ class LineView(Drawn, can_focus=True):
         if index >= self.count():
             return Strip.blank(width, base)
         text = self._marked(self.line(index))
-        strip = self.drawn(text).crop(self.offset_x, self.offset_x + width)
+        strip = self._seen(self.drawn(text), width)
         if self.selectable and index == self.cursor:
             cursor = self.style_of("cursor")
             painted = [Segment(part.text, (part.style or Style.null()) + cursor) for part in strip]
             return Strip(painted).extend_cell_length(width, base + cursor)
         return strip.extend_cell_length(width, base)
+
+    def _seen(self, line: Strip, width: int) -> Strip:
+        """The part of a line that is seen, with a mark at each end where more of it is."""
+        left, right = self.offset_x > 0 and line.cell_length > 0, line.cell_length > self.offset_x + width
+        seen = line.crop(self.offset_x, self.offset_x + width)
+        if not (left or right) or width < 2:
+            return seen
+        style = self.base + self.style_of("dim")
+        parts = [seen.crop(int(left), width - int(right))]
+        if left:
+            parts.insert(0, Strip([Segment(MORE[0], style)]))
+        if right:  # half of a wide character may be missing before it
+            parts = [Strip.join(parts).adjust_cell_length(width - 1, self.base), Strip([Segment(MORE[1], style)])]
+        return Strip.join(parts)
 
     def _marked(self, text: Text) -> Text:
         """The line with what matches marked."""
