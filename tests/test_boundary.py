@@ -31,11 +31,13 @@ async def test_a_stop_while_a_rehearsal_has_the_machine_starts_no_trial(db: Path
         await session.session.boundary.machine.acquire()
         await until(lambda: view.running is None)  # the trial that has just trained is decided on
         completed = view.completed
+        await until(lambda: "a rehearsal has the machine" in view.activity.get("1", ""))
         assert (await session.commands.handle(command("stop", now=True))).applied
         session.session.boundary.machine.release()
         await task
     assert view.status == "finished" and view.status_by == "person"
     assert view.completed == completed and view.running is None
+    assert not view.activity.get("1")
 
 
 async def test_a_proposal_made_before_a_person_s_freeze_does_not_run(

@@ -46,6 +46,12 @@ async def test_header_takes_three_lines_below_100_columns_and_keeps_what_matters
     ]
 
 
+@pytest.mark.parametrize("width", [80, 120])
+async def test_a_session_that_ends_after_this_trial_says_so(tmp_path: Path, width: int) -> None:
+    stopped = [*running(fraction=0.62, remaining=4.2), ev.CommandApplied(command="stop")]
+    assert "L1 training trial 8, then ends  " in (await shown(tmp_path, stopped, width))[1]
+
+
 async def test_a_trial_without_a_fraction_tells_its_step(tmp_path: Path) -> None:
     lines = await shown(tmp_path, running(), 80)
     assert "step 5, 3 s" in lines[1]

@@ -166,6 +166,14 @@ def test_an_engine_that_starts_knows_of_no_activity() -> None:
     assert view_of([*beginning(), busy, ev.EngineStarted(pid=2, boot_id="b", sandbox="C", resumed=True)]).activity == {}
 
 
+def test_a_session_that_a_person_stopped_is_ending_until_it_has_ended_or_is_taken_up_again() -> None:
+    stopped = [*beginning(), ev.CommandApplied(command="stop", detail="it ends after trial-1")]
+    assert view_of(stopped).ending and not view_of(beginning()).ending
+    assert not view_of([*stopped, ev.StateChanged(status="finished", by="person")]).ending
+    assert not view_of([*stopped, beginning()[1]]).ending
+    assert view_of([*stopped, ev.StateChanged(status="running", by="person")]).ending
+
+
 def test_lists_that_could_grow_for_ever_do_not() -> None:
     notes: list[ev.Event] = [ev.Noted(severity="info", text=str(number)) for number in range(500)]
     refused: list[ev.Event] = [ev.ProposalRefused(trial=n, by="model", proposal={}, reason="no") for n in range(500)]

@@ -99,7 +99,7 @@ def progress_line(view: View, now: float) -> str:
     if view.status == "paused":
         still = f"; {view.running.started.run} trains to its end" if view.running else ""
         return f"paused: {clean(view.status_reason)}{still}"
-    busy = "; ".join(f"level {level}: {clean(text, 50)}" for level, text in view.activity.items() if text)
+    busy = "; ".join(f"level {level}: {clean(text, 60)}" for level, text in view.activity.items() if text)
     if view.running is None:
         troubles = [_model_failed(level, failed) for level, failed in view.backed_off.items()]
         return "; ".join([*troubles, *([busy] if busy else [])]) or f"{view.phase}: between two runs"

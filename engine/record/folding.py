@@ -53,13 +53,14 @@ def _created(view: View, event: ev.SessionCreated) -> None:
 @_HANDLERS.on(ev.EngineStarted)
 def _engine_started(view: View, event: ev.EngineStarted) -> None:
     view.engine = event
-    view.activity = {}
+    view.activity, view.ending = {}, False
     view.backed_off.clear()
 
 
 @_HANDLERS.on(ev.StateChanged)
 def _state_changed(view: View, event: ev.StateChanged) -> None:
     view.status, view.status_reason, view.status_by = event.status, event.reason, event.by
+    view.ending = view.ending and event.status not in ("finished", "failed")
     if event.status in ("finished", "failed"):
         acts.drop_unstarted(view)
 
@@ -80,6 +81,12 @@ def _extended(view: View, event: ev.BudgetExtended) -> None:
 @_HANDLERS.on(ev.LevelActivity)
 def _activity(view: View, event: ev.LevelActivity) -> None:
     view.activity = dict(sorted({**view.activity, event.level: event.activity}.items()))
+
+
+@_HANDLERS.on(ev.CommandApplied)
+def _applied(view: View, event: ev.CommandApplied) -> None:
+    if event.command == "stop":
+        view.ending = True
 
 
 @_HANDLERS.on(ev.Noted)

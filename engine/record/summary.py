@@ -26,7 +26,7 @@ def show_json(view: View) -> dict[str, Any]:
         "sandbox": sandbox_level(view),
         "baseline": _baseline(view),
         "best": None if best is None else {"trial": best.number, "metric": best.metric},
-        "confirmed": _confirmed(view),
+        "confirmed": confirmed(view),
         "trials": [_trial(trial) for trial in view.history if trial.number > 0],
         "strategy": [
             {
@@ -77,12 +77,12 @@ def _baseline(view: View) -> dict[str, Any] | None:
     return {"metric": statistics.fmean(runs), "runs": runs, "noise": deviation}
 
 
-def _confirmed(view: View) -> dict[str, Any] | None:
-    confirmed = view.confirmed
-    if confirmed is None or confirmed.difference is None:
+def confirmed(view: View) -> dict[str, Any] | None:
+    """What fresh runs of the baseline and the best came to: their difference, and its 95 % interval."""
+    found = view.confirmed
+    if found is None or found.difference is None:
         return None
-    interval = list(confirmed.interval) if confirmed.interval else None
-    return {"difference": confirmed.difference, "interval": interval}
+    return {"difference": found.difference, "interval": list(found.interval) if found.interval else None}
 
 
 def _trial(trial: Trial) -> dict[str, Any]:

@@ -122,6 +122,8 @@ class View:
     status: str = "running"
     status_reason: str = ""
     status_by: str = "engine"
+    ending: bool = False
+    """A person has stopped it: it ends after what trains now."""
     phase: str = "baseline"
     engine: ev.EngineStarted | None = None
 

@@ -66,3 +66,10 @@ def model_line(view: View) -> str:
     if view.stand_in:
         return f"{view.model}: a STAND-IN, rules in a model's place; what it finds says nothing of a language model"
     return view.model
+
+
+def ending(view: View) -> str:
+    """That a person has stopped the session, while it goes on to the end of a run; empty otherwise."""
+    if not view.ending:
+        return ""
+    return f"ends after {view.running.started.run}" if view.running is not None else "ends"

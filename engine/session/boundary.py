@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from engine.record.events import MechanismActivated
+from engine.record.events import LevelActivity, MechanismActivated
 from engine.record.journal import Journal
 from engine.record.view import Mechanism
 
@@ -63,7 +63,13 @@ class SessionBoundary:
         A rehearsal may have the machine for a while: what a person decided meanwhile holds.
         """
         while await self.crossed():
+            waits = self.machine.locked()
+            if waits:
+                told = f"waits with trial {self.journal.view.completed + 1}: a rehearsal has the machine"
+                await self.journal.record(LevelActivity(level="1", activity=told))
             async with self.machine:
+                if waits:
+                    await self.journal.record(LevelActivity(level="1"))
                 if self.ending is None and self.journal.view.status != "paused":
                     yield True
                     return

@@ -80,10 +80,10 @@ def _engine_told(engine: "Engine | None") -> dict[str, Any]:
 
 
 def _status(args: Namespace, view: View) -> dict[str, Any]:
-    from engine.record.summary import cost
+    from engine.record.summary import confirmed, cost
 
     engine = engine_of(args, view.session)
-    best, waiting = view.history.best, view.waiting
+    waiting = view.waiting
     running = view.running.started if view.running else None
     return {
         "session": view.session,
@@ -93,7 +93,9 @@ def _status(args: Namespace, view: View) -> dict[str, Any]:
         "phase": view.phase,
         "trials": {"done": view.completed, "of": view.settings.trials},
         "running": None if running is None else {"run": running.run, "changes": running.changes},
-        "best": None if best is None else {"trial": best.number, "metric": best.metric},
+        "ending": view.ending,
+        "best": _best(view),
+        "confirmed": confirmed(view),
         "tokens": {"in": view.tokens_in, "out": view.tokens_out},
         "cost": cost(view),
         "waits": None
@@ -104,19 +106,37 @@ def _status(args: Namespace, view: View) -> dict[str, Any]:
     }
 
 
+def _best(view: View) -> dict[str, Any] | None:
+    """The best trial; `difference` to the baseline, and whether it lies beyond the noise, where it is another."""
+    best, baseline = view.history.best, view.baseline
+    if best is None or best.metric is None:
+        return None
+    told: dict[str, Any] = {"trial": best.number, "metric": best.metric}
+    if best.number and baseline is not None and baseline.metric is not None:
+        told |= {"difference": best.metric - baseline.metric, "beyond_noise": best.beyond_noise}
+    return told
+
+
 def _status_lines(view: View, told: dict[str, Any], db: Path) -> list[str]:
-    from engine.record.wording import clean, model_line, number
+    from engine.record.wording import clean, ending, model_line, number, signed
 
     ended = told["status"] in ("finished", "failed")
     state = told["status"] if told["engine"] or ended else "interrupted"
     why = f" ({clean(told['reason'])})" if told["reason"] else ""
     lines = [f"session  {view.session}: {state}{why}", f"model    {model_line(view)}"]
     lines.append(f"trials   {view.completed} of {view.settings.trials}, {view.phase}")
-    best = view.history.best
-    if best is not None:
-        lines.append(f"best     trial {best.number}: {number(best.metric)}")
+    if (best := told["best"]) is not None:
+        noise = "" if best.get("beyond_noise", True) else ", within the noise"
+        gain = f", {signed(best['difference'])} to the baseline{noise}" if "difference" in best else ""
+        lines.append(f"best     trial {best['trial']}: {number(best['metric'])}{gain}")
+    if (found := told["confirmed"]) is not None:
+        low, high = found["interval"] or (None, None)
+        interval = f", 95 % interval {signed(low)} to {signed(high)}" if low is not None else ""
+        lines.append(f"confirmed {signed(found['difference'])}{interval}")
     if told["cost"] is not None:
         lines.append(f"cost     {told['cost']:.4f}")
+    if told["ending"] and told["engine"]:
+        lines.append(f"ends     {ending(view)}: a person stopped it")
     now = _now(view, told, db)
     if now:
         lines.append(f"now      {now}")

@@ -57,7 +57,9 @@ def _inner(view: View) -> str:
     if view.status in ENDED:
         return ""
     if view.running is not None:
-        return run_words(view, view.running.started)
+        return run_words(view, view.running.started) + (", then ends" if view.ending else "")
+    if view.ending:
+        return "ends"
     if view.status == "paused":
         return ""
     if view.phase == "search" and view.trials_left():
