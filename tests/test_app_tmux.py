@@ -33,11 +33,11 @@ async def test_the_whole_story_of_injections_and_the_replay_to_the_same_picture(
             window.wait("! INJECTION", 60).keys("i").wait("waits for a decision")
             vetoed = view().waiting
             assert vetoed is not None and vetoed.hash in window.text()
-            window.keys("v").wait("Why?").keys("it blocks the way", "Enter").wait("vetoed by a person")
+            window.keys("v").wait("Why?").keys("it blocks the way", "Enter").wait("✓ veto")
             window.wait(lambda: "! INJECTION" not in window.text()).wait("! INJECTION", 60)
             approved = view().waiting
             assert approved is not None and approved.hash != vetoed.hash
-            window.keys("i").wait(approved.hash).keys("a").wait("y  yes").keys("y").wait("let in by a person")
+            window.keys("i").wait(approved.hash).keys("a").wait("y  yes").keys("y").wait("✓ approve")
             window.wait(lambda: view().active == [approved.hash]).keys("4").wait(f"● {approved.name[:8]}")
             window.wait(lambda: view().mechanisms[approved.hash].acted, 60)
             window.keys("g", "R").wait(f"source {approved.hash}").keys("y").wait(f"▽ {approved.name[:8]}")

@@ -44,10 +44,10 @@ async def test_a_change_to_what_waits_is_let_in_in_its_place(tmp_path: Path) -> 
         elder = told.s.view.mechanisms[told.s.view.waiting.hash]
         by_rename(Path(elder.path), mechanism("probe", BLOCKS.replace("'no'", "'never'")))
         assert await research == "refused"
-        assert (elder.status, elder.reason) == ("refused", "a person edited it")
         await told.s.go(1)
         heir = told.s.view.mechanisms[told.s.view.active[-1]]
         assert (heir.name, heir.written_by, len(told.s.view.active)) == ("probe", "person", 2)
+        assert (elder.status, elder.reason) == ("refused", f"a person's change {heir.hash[:12]} takes its place")
 
 
 async def test_a_change_to_what_is_still_tested_ends_the_research_in_its_favour(tmp_path: Path) -> None:

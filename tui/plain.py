@@ -11,7 +11,7 @@ from engine.record import events as ev
 from engine.record.evidence import verdict
 from engine.record.folding import apply
 from engine.record.view import View
-from engine.record.wording import clean, model_line, number, shown, signed
+from engine.record.wording import because, clean, model_line, number, shown, signed
 from tui.deciding import decision_lines
 
 _TOLD_ONLY_AS_COMMANDS = ("stop", "kill_trial", "edit")
@@ -235,7 +235,7 @@ def _waiting(view: View, event: ev.InjectionWaiting) -> str:
 
 @_tells(ev.InjectionDecided)
 def _decided(view: View, event: ev.InjectionDecided) -> str:
-    reason = f": {clean(event.reason)}" if event.reason else ""
+    reason = because(event.decision, event.reason)
     return f"mechanism {clean(event.name, 60)} {event.decision} by {_DECIDED_BY[event.by]}{reason}"
 
 

@@ -68,6 +68,11 @@ def model_line(view: View) -> str:
     return view.model
 
 
+def because(decision: str, reason: str) -> str:
+    """A reason behind a colon; nothing where it says no more than the decision itself: "a person vetoed it"."""
+    return f": {clean(reason)}" if reason and reason != f"a person {decision} it" else ""
+
+
 def ending(view: View) -> str:
     """That a person has stopped the session, while it goes on to the end of a run; empty otherwise."""
     if not view.ending:

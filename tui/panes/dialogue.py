@@ -26,6 +26,8 @@ class Entry(NamedTuple):
 
     research: Research
     index: int | None
+    cut_short: bool = False
+    """An engine was lost before the research had ended."""
 
     @property
     def round(self) -> ev.ResearchRound | None:
@@ -60,10 +62,10 @@ class DialoguePane(Pane):
         if self._prompts is None or self._prompts.feed is not moment.feed:
             self._prompts = Prompts(moment.feed)
         rounds = self.query_one("#rounds", LineView)
-        listed = (*_known(moment.view), rounds.size.width)
+        listed = (*_known(moment.view), moment.interrupted, rounds.size.width)
         if listed != self._listed:
-            self._listed, self._entries = listed, entries_of(moment.view)
-            doing = moment.view.activity.get("2", "")
+            self._listed, self._entries = listed, entries_of(moment)
+            doing = "" if moment.interrupted else moment.view.activity.get("2", "")
             self.entitle(clean(doing, 60))
             off = WAITING if "2" in moment.view.settings.levels else "Level 2 is off in this session"
             said = [Text(line, "dim") for line in wrapped(off, max(20, rounds.size.width))]
@@ -86,7 +88,7 @@ class DialoguePane(Pane):
     def _text(self, moment: Moment, entry: Entry) -> str:
         found = entry.round
         if found is None or entry.index is None:
-            return ending(entry.research)
+            return ending(entry)
         assert self._prompts is not None
         try:
             digest = self._prompts.of(entry.research.number, entry.index) if self.asked else found.answer_blob
@@ -107,13 +109,14 @@ class DialoguePane(Pane):
             self._say(self._moment, self._entries[event.index])
 
 
-def entries_of(view: View) -> list[Entry]:
-    """Every round, and behind the last one of a research that has ended, how it ended."""
+def entries_of(moment: Moment) -> list[Entry]:
+    """Every round, and behind the last one of a research that goes on no more, how it ended."""
     rows: list[Entry] = []
-    for research in view.researches.values():
+    for research in moment.view.researches.values():
+        lost = moment.cut_short(research.number)
         rows += [Entry(research, index) for index in range(len(research.rounds))]
-        if research.finished is not None or not research.rounds:
-            rows.append(Entry(research, None))
+        if research.finished is not None or lost or not research.rounds:
+            rows.append(Entry(research, None, lost))
     return rows
 
 
@@ -124,6 +127,8 @@ def row(entry: Entry) -> Text:
     if found is not None:
         return Text.assemble(number, (f"{found.round:<9}", "accent"), f" {clean(found.summary, 300)}")
     ended = research.finished
+    if entry.cut_short:
+        return Text.assemble(number, ("cut short", "warn"), " the engine was lost")
     if ended is None:
         return Text.assemble(number, ("begins   ", "accent"), f" after trial {research.trial}")
     return Text.assemble(
@@ -131,10 +136,12 @@ def row(entry: Entry) -> Text:
     )
 
 
-def ending(research: Research) -> str:
+def ending(entry: Entry) -> str:
     """How a research ended, in a paragraph."""
-    ended = research.finished
+    research, ended = entry.research, entry.research.finished
     begun = f"Research {research.number} began after trial {research.trial}"
+    if entry.cut_short:
+        return f"{begun}; {len(research.rounds)} rounds later the engine was lost. It is begun anew once one goes on."
     if ended is None:
         return f"{begun} and goes on."
     return f"{begun}; {len(research.rounds)} rounds later: {ended.outcome}.\n\n{clean(ended.reason, 2000)}"
@@ -157,7 +164,7 @@ def _known(view: View) -> tuple[object, ...]:
 
 
 def _ended(entry: Entry) -> bool:
-    return entry.index is None and entry.research.finished is not None
+    return entry.index is None and (entry.cut_short or entry.research.finished is not None)
 
 
 def _sides(asked: bool) -> Text:

@@ -1,6 +1,6 @@
 """The mechanisms in their order, and of the selected one its source, its difference, its evidence, or what it did."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from rich.text import Text
@@ -96,10 +96,11 @@ class MechanismsPane(Pane):
     def _list(self, moment: Moment) -> None:
         """The rows, where one has changed, and the cursor on the selected one."""
         view, known = moment.view, self.query_one("#known", LineView)
-        listed = (known.size.width, tuple(view.active), [_state(each) for each in view.mechanisms.values()])
+        lost = {each.hash for each in view.mechanisms.values() if _lost(moment, each)}
+        listed = (known.size.width, tuple(view.active), lost, [_state(each) for each in view.mechanisms.values()])
         if listed != self._listed:
             self._listed, self._order = listed, in_order(view.mechanisms, view.active)
-            known.show_lines(rows(view, self._order, known.size.width))
+            known.show_lines(rows(view, self._order, known.size.width, lost))
             known.styles.height = max(1, len(self._order))
             known.display = bool(self._order)
             self.entitle(f"{len(view.active)} active" if self._order else "")
@@ -145,20 +146,31 @@ def in_order(known: dict[str, Mechanism], active: list[str]) -> list[Mechanism]:
     return [known[digest] for digest in active] + others
 
 
-def rows(view: View, order: list[Mechanism], width: int) -> list[Text]:
-    """A row a mechanism: its place in the chain, its name, its state, and what it did or why it is out."""
+def rows(view: View, order: list[Mechanism], width: int, lost: Collection[str] = ()) -> list[Text]:
+    """A row a mechanism: its place in the chain, its name, its state, and what it did or why it is out. `lost`: the
+    hashes of those that nobody tests any more.
+    """
     longest = max((len(clean(each.name, _LONGEST_NAME)) for each in order), default=0)
     room = min(longest, max(8, width - _ROOM))
-    return [_row(view, each, place, room) for place, each in enumerate(order, 1)]
+    return [_row(view, each, place, room, each.hash in lost) for place, each in enumerate(order, 1)]
 
 
-def _row(view: View, mechanism: Mechanism, place: int, room: int) -> Text:
-    sign, style = SIGNS.get(mechanism.status, ("?", "warn"))
+def _row(view: View, mechanism: Mechanism, place: int, room: int, lost: bool) -> Text:
+    sign, style = ("!", "warn") if lost else SIGNS.get(mechanism.status, ("?", "warn"))
     active = mechanism.status == "active"
     row = Text.assemble((f"{place if active else '':>2} ", "dim"), (sign, style))
     row.append(f" {padded(clean(mechanism.name, _LONGEST_NAME), room)} ", "strong" if active else "")
     row.append(f"{mechanism.status:<8} ", style if style != "alert" else "strong")
-    return row.append(_told(view, mechanism), "" if active else "dim")
+    told = "untested: the engine was lost" if lost else _told(view, mechanism)
+    return row.append(told, "" if active else "dim")
+
+
+def _lost(moment: Moment, mechanism: Mechanism) -> bool:
+    """Whether an engine was lost before it was tested; a person's change is tested again once one goes on."""
+    if mechanism.status != "written":
+        return False
+    of = mechanism.research if mechanism.written_by != "person" else None
+    return moment.interrupted or (of is not None and moment.cut_short(of))
 
 
 def _told(view: View, mechanism: Mechanism) -> str:

@@ -32,6 +32,8 @@ EDITORS = ("sensible-editor", "editor", "nano", "vi")
 """Where EDITOR names none."""
 SHOWN = 8.0
 """Seconds for which an answer is shown."""
+SILENCE, UNTIL_GIVEN_UP = 0.6, 3.0
+"""Seconds until it is said that there is no answer yet, and for which that is shown."""
 
 
 class Commanding:
@@ -51,9 +53,15 @@ class Commanding:
                 answer = Answer(False, str(error))
             except Exception as error:  # in a thread it would vanish, and the person wait for an answer
                 answer = Answer(False, f"{type(error).__name__}: {error}")
+            self.app.call_from_thread(asked.stop)
             self.app.call_from_thread(self._answered, command, answer)
 
+        asked = self.set_timer(SILENCE, lambda: self._unanswered(command))
         self.run_worker(work, thread=True, group="commands", exit_on_error=False)
+
+    def _unanswered(self: "SessionScreen", command: str) -> None:
+        told = "sent; the engine has not answered yet"
+        self.notify(told, title=command.replace("_", " "), markup=False, timeout=UNTIL_GIVEN_UP)
 
     def _answered(self: "SessionScreen", command: str, answer: Answer) -> None:
         title = (f"✓ {command}" if answer.applied else f"✗ {command}: refused").replace("_", " ")

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 
 from engine.record.evidence import DECIDERS, verdict
 from engine.record.view import Mechanism
-from engine.record.wording import clean
+from engine.record.wording import because, clean
 from tui.actions import INJECTION_ACTIONS, Action
 from tui.panes.banner import until
 from tui.panes.mechanisms import difference_of, evidence_of, source_of
@@ -64,6 +64,8 @@ class InjectionScreen(Searching, ModalScreen[None]):
         self._difference = ""
         self._fitted = 0
         self._closes = False
+        self._asked: set[str] = set()
+        """What was asked for here: its answer is told already."""
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
@@ -167,6 +169,8 @@ class InjectionScreen(Searching, ModalScreen[None]):
         waiting = moment.view.waiting
         if moment.engine.state in ("gone", "silent"):
             head, said = "! the engine does not answer", moment.engine.says
+        elif change := self._change():
+            head, said = until(moment), f"your change {change.hash[:12]} is tested, and takes the place of this one"
         else:
             head, said = until(moment), waiting.reason if waiting is not None else ""
         first = Text.assemble((f" {head} ", "alert"))
@@ -174,16 +178,24 @@ class InjectionScreen(Searching, ModalScreen[None]):
             return [first.append(f"  {clean(said, 300)}")] if said else [first]
         return [first, *(Text(line) for line in wrapped(clean(said, 300), width))]
 
+    def _change(self) -> Mechanism | None:
+        """A person's change to it that is tested."""
+        known = self.session.feed.newest.mechanisms.values()
+        changes = (each for each in known if each.derived_from == self.digest and each.written_by == "person")
+        return next((each for each in changes if each.status == "written"), None)
+
     def _close(self) -> None:
-        """Say who decided, and close with all that was asked over it."""
+        """Say who decided, unless that was answered to the person here, and close with all that was asked over it."""
         self._closes = True
         decision = self.known.decision
         if decision is None:
             said = "it waits no longer"
         else:
-            who, why = DECIDERS.get(decision.by, decision.by), f": {decision.reason}" if decision.reason else ""
-            said = f"{DECISIONS.get(decision.decision, decision.decision)} {who}{why}"
-        self.notify(said, title=clean(self.known.name, 40), markup=False, timeout=SHOWN_SECONDS)
+            who = DECIDERS.get(decision.by, decision.by)
+            said = f"{DECISIONS.get(decision.decision, decision.decision)} {who}"
+            said += because(decision.decision, decision.reason)
+        if decision is None or decision.by != "person" or decision.decision not in self._asked:
+            self.notify(said, title=clean(self.known.name, 40), markup=False, timeout=SHOWN_SECONDS)
         self.pop_until_active()
         self.dismiss(None)
 
@@ -199,6 +211,7 @@ class InjectionScreen(Searching, ModalScreen[None]):
 
         def answered(yes: str | None) -> None:
             if yes:
+                self._asked.add("approved")
                 self.session.order("approve", {"hash": self.digest})
 
         self.app.push_screen(Confirm("Approve", body), answered)
@@ -208,6 +221,7 @@ class InjectionScreen(Searching, ModalScreen[None]):
 
         def answered(reason: str | None) -> None:
             if reason is not None:
+                self._asked.add("vetoed")
                 self.session.order("veto", {"hash": self.digest, **({"reason": reason} if reason.strip() else {})})
 
         hint = f"Turns {clean(self.known.name, 40)} away. Why? Level 2 is told; it may stay empty."
