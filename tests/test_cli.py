@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from told_sessions import NAME, beginning, created, trials, whole, with_workspace, write
 
+from engine.record import events as ev
 from tui.cli import COMMANDS, main, overview, parser_of
 
 ROOT = Path(__file__).parents[1]
@@ -157,6 +158,20 @@ def test_status_tells_an_ended_session_from_an_interrupted_one(told: Shell) -> N
     out = told("status", other)[1]
     assert "interrupted" in out
     assert f"bilevel resume {other}" in out
+
+
+def test_status_tells_that_a_person_stopped_the_session_while_its_engine_is_there(told: Shell) -> None:
+    from engine.record.lock import EngineLock
+
+    other = "20261122-0000-late-owl"
+    stop = ev.CommandApplied(command="stop", detail="it ends after trial-7")
+    write(told.db, [created(other), *beginning()[1:], *trials()[:-1], stop], other)
+    with EngineLock(told.db) as lock:
+        lock.acquire(other, told.folder / "none.sock")
+        assert f"session  {other}: running, ending after trial-7\n" in told("status", other)[1]
+        assert json.loads(told("status", other, "--json")[1])["ending"] is True
+    assert f"session  {other}: interrupted\n" in told("status", other)[1]
+    assert json.loads(told("status", other, "--json")[1])["ending"] is False
 
 
 def test_sessions_lists_the_newest_first(told: Shell) -> None:

@@ -98,12 +98,13 @@ def test_the_view_at_every_event_of_a_session_that_ran_is_what_the_engine_folded
 
 @st.composite
 def sessions(draw: st.DrawFn) -> list[ev.Event]:
-    """The told session with progress, activity, engines that start, pauses and lost attempts strewn in anywhere."""
+    """The told session with progress, activity, engines that start, stops, pauses, lost attempts strewn in anywhere."""
     levels: Any = st.sampled_from(["1", "1.5", "2"])
     strewn = st.one_of(
         st.builds(progress, st.integers(0, 9), st.sampled_from(["baseline-1", "trial-1", "trial-3", "trial-6", "no"])),
         st.builds(activity, levels, st.sampled_from(["", "asks", "waits"])),
         st.just(ev.EngineStarted(pid=2, boot_id="b", sandbox="A", resumed=True)),
+        st.just(ev.CommandApplied(command="stop", detail="it ends after trial-1")),
         st.builds(lambda status: ev.StateChanged(status=status), st.sampled_from(["paused", "running"])),
         st.builds(lambda run: ev.TrialLost(run=run, attempt=1, reason="gone"), st.sampled_from(["trial-1", "trial-3"])),
     )

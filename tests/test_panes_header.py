@@ -46,12 +46,6 @@ async def test_header_takes_three_lines_below_100_columns_and_keeps_what_matters
     ]
 
 
-@pytest.mark.parametrize("width", [80, 120])
-async def test_a_session_that_ends_after_this_trial_says_so(tmp_path: Path, width: int) -> None:
-    stopped = [*running(fraction=0.62, remaining=4.2), ev.CommandApplied(command="stop")]
-    assert "L1 training trial 8, then ends  " in (await shown(tmp_path, stopped, width))[1]
-
-
 async def test_a_trial_without_a_fraction_tells_its_step(tmp_path: Path) -> None:
     lines = await shown(tmp_path, running(), 80)
     assert "step 5, 3 s" in lines[1]
@@ -85,6 +79,16 @@ async def test_a_paused_session_tells_why(tmp_path: Path) -> None:
     paused = ev.StateChanged(status="paused", reason="by a person", by="person")
     lines = await shown(tmp_path, [*told.beginning(), paused], 120)
     assert lines[0].startswith(" ‖ paused  by a person")
+
+
+async def test_a_session_that_was_stopped_says_that_it_ends_after_this_trial(tmp_path: Path) -> None:
+    stop = ev.CommandApplied(command="stop", detail="it ends after trial-8")
+    for width in (60, 120):
+        lines = await shown(tmp_path, [*running(fraction=0.5), stop], width)
+        assert lines[1].startswith(" L1 training trial 8, ending after it")
+    (tmp_path / "between").mkdir()
+    lines = await shown(tmp_path / "between", [*told.beginning(), *told.trials()[:2], stop], 120)
+    assert lines[1].startswith(" L1 ending  1/7 trials")
 
 
 async def test_each_level_tells_what_it_does_and_one_that_waits_for_its_model_says_so(tmp_path: Path) -> None:

@@ -131,6 +131,13 @@ def test_the_progress_line_of_a_pause_says_what_still_trains() -> None:
     assert "between two runs" in progress_line(view_of(beginning()), 0.0)
 
 
+def test_the_progress_line_of_a_session_that_was_stopped_says_when_it_ends() -> None:
+    stop = ev.CommandApplied(command="stop", detail="it ends after trial-1")
+    started = run("trial-1", 1, 4.0)[0]
+    assert progress_line(view_of([*beginning(), started, stop]), 1012.0) == "trial 1 of 7 | 1 s | ending after trial-1"
+    assert progress_line(view_of([*beginning(), stop]), 0.0) == "ending"
+
+
 def test_the_progress_line_says_that_the_model_fails_until_it_answers() -> None:
     failed = ev.ModelRetried(level="1", purpose="propose", error="429 too many", attempt=1, wait=2.0)
     off = ev.LevelBackedOff(level="1", wait=5.0, reason="no connection")

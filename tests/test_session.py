@@ -1,5 +1,6 @@
 """Whole sessions with the offline stand-in: what they record, and what holds whatever happens."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -187,8 +188,6 @@ async def test_recorded_answers_play_back_as_the_model(db: Path, target: Path) -
 async def test_the_session_takes_commands_and_records_who_decided(db: Path, tmp_path: Path) -> None:
     target = write_target(tmp_path / "t", seconds=0.4)
     async with opened(db, plan(target, trials=30, confirm=False)) as session:
-        import asyncio
-
         handle = session.commands.handle
         view = session.journal.view
         task = asyncio.create_task(session.session.run())
@@ -214,6 +213,21 @@ async def test_the_session_takes_commands_and_records_who_decided(db: Path, tmp_
     assert frozen_since and all("BATCH" not in trial.changes for trial in frozen_since)
     assert view.person_guidance == "Lower the rate."
     assert left_behind(db.parent) == []
+
+
+async def test_a_stop_is_seen_until_the_session_ends_and_not_by_the_next_engine(db: Path, tmp_path: Path) -> None:
+    target = write_target(tmp_path / "t", seconds=0.5)
+    async with opened(db, plan(target, trials=50, confirm=False)) as session:
+        view, handle = session.journal.view, session.commands.handle
+        task = asyncio.create_task(session.session.run())
+        await until(lambda: view.completed >= 1 and session.runs.current is not None and view.running is not None)
+        assert not view.ending
+        told = await handle(Command("stop", {"now": False}, "person"))
+        assert view.ending and view.running is not None and told.detail == f"it ends after {view.running.started.run}"
+        await task
+    assert (view.status, view.ending) == ("finished", False)
+    async with opened(db, {"resume": "s1"}) as session:
+        assert (session.journal.view.status, session.journal.view.ending) == ("running", False)
 
 
 def _rows(db: Path) -> list:

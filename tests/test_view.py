@@ -166,12 +166,16 @@ def test_an_engine_that_starts_knows_of_no_activity() -> None:
     assert view_of([*beginning(), busy, ev.EngineStarted(pid=2, boot_id="b", sandbox="C", resumed=True)]).activity == {}
 
 
-def test_a_session_that_a_person_stopped_is_ending_until_it_has_ended_or_is_taken_up_again() -> None:
-    stopped = [*beginning(), ev.CommandApplied(command="stop", detail="it ends after trial-1")]
-    assert view_of(stopped).ending and not view_of(beginning()).ending
-    assert not view_of([*stopped, ev.StateChanged(status="finished", by="person")]).ending
-    assert not view_of([*stopped, beginning()[1]]).ending
-    assert view_of([*stopped, ev.StateChanged(status="running", by="person")]).ending
+def test_a_stop_holds_until_the_session_has_ended_or_another_engine_takes_it_up() -> None:
+    stop = ev.CommandApplied(command="stop", detail="it ends after trial-8")
+    events = [*beginning(), *trials(), stop]
+    assert not view_of(events[:-1]).ending and view_of(events).ending
+    assert not view_of([*events, ev.EngineStarted(pid=2, boot_id="b", sandbox="C", resumed=True)]).ending
+    ended = ev.StateChanged(status="finished", reason="a person stopped it", by="person")
+    assert not view_of([*events, ended]).ending
+    assert not view_of([*events[:-1], ended, stop]).ending, "what ended at once is not about to end"
+    assert view_of([*events, ev.StateChanged(status="paused", by="person")]).ending
+    assert not view_of([*events[:-1], ev.CommandApplied(command="pause")]).ending
 
 
 def test_lists_that_could_grow_for_ever_do_not() -> None:

@@ -11,7 +11,7 @@ from engine.record import events as ev
 from engine.record.evidence import verdict
 from engine.record.folding import apply
 from engine.record.view import View
-from engine.record.wording import because, clean, model_line, number, shown, signed
+from engine.record.wording import because, clean, ending, model_line, number, shown, signed
 from tui.deciding import decision_lines
 
 _TOLD_ONLY_AS_COMMANDS = ("stop", "kill_trial", "edit")
@@ -96,20 +96,21 @@ def changes(view: View, started: ev.TrialStarted) -> str:
 
 def progress_line(view: View, now: float) -> str:
     """What goes on at this moment, at the Unix time `now`."""
+    ends = ending(view)
     if view.status == "paused":
         still = f"; {view.running.started.run} trains to its end" if view.running else ""
-        return f"paused: {clean(view.status_reason)}{still}"
+        return f"paused: {clean(view.status_reason)}{still}" + (f"; {ends}" if ends else "")
     busy = "; ".join(f"level {level}: {clean(text, 60)}" for level, text in view.activity.items() if text)
     if view.running is None:
         troubles = [_model_failed(level, failed) for level, failed in view.backed_off.items()]
-        return "; ".join([*troubles, *([busy] if busy else [])]) or f"{view.phase}: between two runs"
+        return "; ".join(filter(None, [*troubles, busy, ends])) or f"{view.phase}: between two runs"
     started, progress = view.running.started, view.running.progress
     what = f"trial {started.number} of {view.settings.trials}" if started.role == "search" else started.run
     parts = [what, f"{max(0.0, now - view.running.since):.0f} s"]
     if progress is not None:
         parts += [f"{100 * progress.fraction:.0f} %"] if progress.fraction is not None else [f"step {progress.step}"]
         parts += [f"loss {progress.loss:.3f}"] if progress.loss is not None else []
-    return " | ".join([*parts, *([busy] if busy else [])])
+    return " | ".join(filter(None, [*parts, ends, busy]))
 
 
 def _model_failed(level: str, failed: ev.LevelBackedOff | ev.ModelRetried) -> str:

@@ -10,7 +10,7 @@ from engine.record.folding_level2 import LEVEL2
 from engine.record.handlers import Handlers
 from engine.record.schema import VIEW_ONLY_KINDS
 from engine.record.settings import Settings
-from engine.record.view import CYCLE, Mechanism, RunningTrial, View, trial_of
+from engine.record.view import CYCLE, ENDED, Mechanism, RunningTrial, View, trial_of
 from engine.search.parameters import space_from_json
 from engine.search.trials import History
 
@@ -53,16 +53,17 @@ def _created(view: View, event: ev.SessionCreated) -> None:
 @_HANDLERS.on(ev.EngineStarted)
 def _engine_started(view: View, event: ev.EngineStarted) -> None:
     view.engine = event
-    view.activity, view.ending = {}, False
+    view.activity = {}
+    view.ending = False  # an engine is asked to stop, not its session: the next one goes on
     view.backed_off.clear()
 
 
 @_HANDLERS.on(ev.StateChanged)
 def _state_changed(view: View, event: ev.StateChanged) -> None:
     view.status, view.status_reason, view.status_by = event.status, event.reason, event.by
-    view.ending = view.ending and event.status not in ("finished", "failed")
-    if event.status in ("finished", "failed"):
+    if event.status in ENDED:
         acts.drop_unstarted(view)
+        view.ending = False
 
 
 @_HANDLERS.on(ev.PhaseStarted)
@@ -83,15 +84,16 @@ def _activity(view: View, event: ev.LevelActivity) -> None:
     view.activity = dict(sorted({**view.activity, event.level: event.activity}.items()))
 
 
-@_HANDLERS.on(ev.CommandApplied)
-def _applied(view: View, event: ev.CommandApplied) -> None:
-    if event.command == "stop":
-        view.ending = True
-
-
 @_HANDLERS.on(ev.Noted)
 def _noted(view: View, event: ev.Noted) -> None:
     view.notes = [*view.notes[1 - _NOTES_KEPT :], event]
+
+
+@_HANDLERS.on(ev.CommandApplied)
+def _commanded(view: View, event: ev.CommandApplied) -> None:
+    # Of `stop --now` the end may be recorded before the command.
+    if event.command == "stop" and view.status not in ENDED:
+        view.ending = True
 
 
 # --- trials -----------------------------------------------------------------------------------------------------------

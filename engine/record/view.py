@@ -123,7 +123,7 @@ class View:
     status_reason: str = ""
     status_by: str = "engine"
     ending: bool = False
-    """A person has stopped it: it ends after what trains now."""
+    """A person has asked the engine that runs to end the session, and it has not come to that yet."""
     phase: str = "baseline"
     engine: ev.EngineStarted | None = None
 

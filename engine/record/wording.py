@@ -61,6 +61,13 @@ def metric_name(view: View) -> str:
     return str(view.target.get("metric", {}).get("name", "metric"))
 
 
+def ending(view: View) -> str:
+    """That a person has stopped the session, and after which run it ends; empty while nobody has."""
+    if not view.ending:
+        return ""
+    return f"ending after {view.running.started.run}" if view.running else "ending"
+
+
 def model_line(view: View) -> str:
     """Which model answers; that a stand-in is one cannot be missed."""
     if view.stand_in:
@@ -71,10 +78,3 @@ def model_line(view: View) -> str:
 def because(decision: str, reason: str) -> str:
     """A reason behind a colon; nothing where it says no more than the decision itself: "a person vetoed it"."""
     return f": {clean(reason)}" if reason and reason != f"a person {decision} it" else ""
-
-
-def ending(view: View) -> str:
-    """That a person has stopped the session, while it goes on to the end of a run; empty otherwise."""
-    if not view.ending:
-        return ""
-    return f"ends after {view.running.started.run}" if view.running is not None else "ends"

@@ -63,17 +63,23 @@ class SessionBoundary:
         A rehearsal may have the machine for a while: what a person decided meanwhile holds.
         """
         while await self.crossed():
-            waits = self.machine.locked()
-            if waits:
-                told = f"waits with trial {self.journal.view.completed + 1}: a rehearsal has the machine"
-                await self.journal.record(LevelActivity(level="1", activity=told))
-            async with self.machine:
-                if waits:
-                    await self.journal.record(LevelActivity(level="1"))
+            async with self._machine_awaited():
                 if self.ending is None and self.journal.view.status != "paused":
                     yield True
                     return
         yield False
+
+    @asynccontextmanager
+    async def _machine_awaited(self) -> AsyncIterator[None]:
+        """The machine; while another has it, a word to those who watch that Level 1 waits for it."""
+        waits = self.machine.locked()  # Level 1 trains one run after the other, so it can only be a rehearsal
+        if waits:
+            told = f"waits with trial {self.journal.view.completed + 1}: a rehearsal has the machine"
+            await self.journal.record(LevelActivity(level="1", activity=told))
+        async with self.machine:
+            if waits:
+                await self.journal.record(LevelActivity(level="1"))
+            yield
 
     async def inject(self) -> None:
         """Activate what was approved, and end the hosts of what was taken out."""

@@ -90,10 +90,10 @@ def _status(args: Namespace, view: View) -> dict[str, Any]:
         **_engine_told(engine),
         "status": view.status,
         "reason": view.status_reason,
+        "ending": view.ending and engine is not None,
         "phase": view.phase,
         "trials": {"done": view.completed, "of": view.settings.trials},
         "running": None if running is None else {"run": running.run, "changes": running.changes},
-        "ending": view.ending,
         "best": _best(view),
         "confirmed": confirmed(view),
         "tokens": {"in": view.tokens_in, "out": view.tokens_out},
@@ -123,6 +123,7 @@ def _status_lines(view: View, told: dict[str, Any], db: Path) -> list[str]:
     ended = told["status"] in ("finished", "failed")
     state = told["status"] if told["engine"] or ended else "interrupted"
     why = f" ({clean(told['reason'])})" if told["reason"] else ""
+    why += f", {ending(view)}" if told["ending"] else ""
     lines = [f"session  {view.session}: {state}{why}", f"model    {model_line(view)}"]
     lines.append(f"trials   {view.completed} of {view.settings.trials}, {view.phase}")
     if (best := told["best"]) is not None:
@@ -135,8 +136,6 @@ def _status_lines(view: View, told: dict[str, Any], db: Path) -> list[str]:
         lines.append(f"confirmed {signed(found['difference'])}{interval}")
     if told["cost"] is not None:
         lines.append(f"cost     {told['cost']:.4f}")
-    if told["ending"] and told["engine"]:
-        lines.append(f"ends     {ending(view)}: a person stopped it")
     now = _now(view, told, db)
     if now:
         lines.append(f"now      {now}")

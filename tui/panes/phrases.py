@@ -56,14 +56,15 @@ def doing(view: View) -> list[tuple[str, str]]:
 def _inner(view: View) -> str:
     if view.status in ENDED:
         return ""
-    if view.running is not None:
-        return run_words(view, view.running.started) + (", then ends" if view.ending else "")
+    at_work = run_words(view, view.running.started) if view.running is not None else view.activity.get("1", "")
     if view.ending:
-        return "ends"
+        return f"{at_work}, ending after it" if at_work else "ending"
+    if view.running is not None:
+        return at_work
     if view.status == "paused":
         return ""
     if view.phase == "search" and view.trials_left():
-        return view.activity.get("1") or f"proposing trial {view.completed + 1}"
+        return at_work or f"proposing trial {view.completed + 1}"
     return f"{view.phase}: between two runs"
 
 
