@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from told_sessions import whole, write
+from told_sessions import INITIAL, created, run, whole, with_workspace, write
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,6 +54,21 @@ def test_an_output_without_arrows_gets_plain_ones(folder: Path) -> None:
     assert (found.returncode, found.stderr) == (0, "")
     assert "BATCH 64 -> 128" in found.stdout
     assert "BATCH 64 → 128" in shell(folder, "bilevel tail", PYTHONIOENCODING="utf-8").stdout
+
+
+@pytest.mark.parametrize("command", ["status", "sessions", "show", "tail", "diff", "attach --plain"])
+def test_the_locale_c_gets_plain_ones_as_well(folder: Path, command: str) -> None:
+    found = shell(folder, f"bilevel {command}", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (found.returncode, "Traceback" in found.stderr) == (0, False), found.stderr
+    assert found.stdout.isascii() and found.stdout
+
+
+def test_a_script_goes_into_a_pipe_as_it_is_whatever_the_encoding(tmp_path: Path) -> None:
+    events = [created(), *run("trial-1", 1, 2.0, status="keep", incumbent=1, config={**INITIAL, "NAME": "größer → 漢"})]
+    write(tmp_path / "sessions.db", with_workspace(tmp_path / "sessions.db", events))
+    found = shell(tmp_path, "bilevel export --best -")
+    assert "größer → 漢" in found.stdout
+    assert shell(tmp_path, "bilevel export --best -", PYTHONIOENCODING="ascii").stdout == found.stdout
 
 
 def test_json_stays_json_where_the_output_is_plain(folder: Path) -> None:

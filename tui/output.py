@@ -38,7 +38,7 @@ def prepare_streams() -> bool:
     if sys.stderr is None:
         sys.stderr = _nothing(2)
     for stream in (sys.stdout, sys.stderr):
-        if getattr(stream, "errors", None) == "strict":
+        if getattr(stream, "errors", None) in ("strict", "surrogateescape"):  # the second in the locale C
             stream.reconfigure(errors=_INSTEAD)  # type: ignore[union-attr]
     return open_before
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import InputError
+from tui.blocked import Ending
+from tui.environment import charset_hindrance, settle
 
 if TYPE_CHECKING:
     from tui.app import BilevelApp
@@ -35,7 +37,9 @@ def hindrance() -> str:
     if not on_terminal():
         return "standard input, output and error are not all a terminal"
     term = os.environ.get("TERM", "")
-    return f"this terminal cannot hold it (TERM is {term or 'not set'})" if term in ("", "dumb") else ""
+    if term in ("", "dumb"):
+        return f"this terminal cannot hold it (TERM is {term or 'not set'})"
+    return charset_hindrance()
 
 
 def view(db: Path, session: str | None, *, replay: bool = False, at: int | None = None, read_only: bool = False) -> int:
@@ -47,15 +51,16 @@ def view(db: Path, session: str | None, *, replay: bool = False, at: int | None 
     if why_not:
         raise InputError(f"the application cannot be shown: {why_not}: use `bilevel status`, `tail` or `sessions`")
     gc.disable()  # until it is drawn: all that starting makes stays, and passes over it take a tenth of the time
+    settle()
     from tui.app import BilevelApp
 
-    for stale in ("COLUMNS", "LINES"):  # the terminal itself tells its size, also when that changes
-        os.environ.pop(stale, None)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     threading.Thread(target=_end_with_the_terminal, name="terminal", daemon=True).start()
     app = BilevelApp(db, session, replay=replay, at=at, read_only=read_only)
-    _give_way(app)
+    ending = Ending()
+    _give_way(app, ending)
     said = app.run()
+    ending.finish()
     if said:
         print(said)
     return app.return_code or 0
@@ -70,11 +75,11 @@ def _end_with_the_terminal() -> None:
     os.kill(os.getpid(), signal.SIGHUP)
 
 
-def _give_way(app: "BilevelApp") -> None:
+def _give_way(app: "BilevelApp", ending: Ending) -> None:
     """End the application on a signal, and on an exception in a thread, which would vanish otherwise."""
 
     def ended(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        ending.begin(number)
         app.call_later(app.exit, return_code=128 + number)
 
     def failed(args: threading.ExceptHookArgs) -> None:

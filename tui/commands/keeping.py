@@ -56,8 +56,12 @@ def _check_places(wanted: Mapping[str, str], force: bool) -> None:
 def _deliver(data: bytes, place: str, force: bool) -> None:
     from engine.tools.keeping import write_whole
 
-    if place == "-":
+    if place == "-" and sys.stdout.isatty():
         sys.stdout.write(data.decode(errors="replace"))
+        return
+    if place == "-":  # for a file or a program the bytes themselves, whatever the encoding of this terminal
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
         return
     path = Path(place).expanduser()
     write_whole(path, data, force=force)
