@@ -1,8 +1,6 @@
 """Commands to a session that runs: each goes to its engine over the control socket, and its answer is printed."""
 
 import os
-import shlex
-import subprocess
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 from engine.control import DIRECTIVES, send
 from engine.errors import InputError
 from engine.record.view import Mechanism, View
+from tui.editor import edited
 from tui.subcommand import Subcommand, open_record, running_engine, view_of
 
 
@@ -128,8 +127,8 @@ def _open_editor(path: str) -> None:
     if not editor:
         raise InputError(f"EDITOR is not set: edit {path} yourself, then run this again with EDITOR=true")
     try:
-        code = subprocess.run([*shlex.split(editor), path]).returncode
-    except (OSError, ValueError) as error:
+        code = edited(editor, path)
+    except InputError as error:
         raise InputError(f"the editor {editor} cannot be run: {error}") from None
     if code != 0:
         raise InputError(f"the editor {editor} ended with code {code}: nothing was taken over")

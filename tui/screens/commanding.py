@@ -5,10 +5,8 @@ that comes back as events. What a command does is of the newest event, also wher
 """
 
 import os
-import shlex
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from engine.record.lock import holder
 from engine.record.view import Mechanism
 from engine.record.wording import clean
 from tui import telling
+from tui.editor import edited
 from tui.panes.mechanisms import MechanismsPane, chosen_of
 from tui.panes.parameters import ParametersPane
 from tui.screens.asking import Ask, Confirm
@@ -200,8 +199,8 @@ class Commanding:
         try:
             with self.app.suspend(), _interrupts_left_to_the_editor():
                 try:  # in here: what leaves `suspend` by an exception never comes back to the screen
-                    code = subprocess.run([*shlex.split(editor), path]).returncode
-                except (OSError, ValueError) as error:
+                    code = edited(editor, path)
+                except InputError as error:
                     failed = error
         except SuspendNotSupported as error:
             return code, error
