@@ -11,6 +11,7 @@ from engine.record import events as ev
 from tui.panes import curve
 from tui.panes.curve import CurvePane
 from tui.panes.curve_drawing import drawing_of
+from tui.widgets.plot import plotted
 
 
 def searched(metrics: Sequence[float | None], direction: str = "minimize") -> list[ev.Event]:
@@ -60,10 +61,27 @@ def test_one_trial_that_diverged_at_once_does_not_hide_the_baseline() -> None:
     assert drawing is not None and drawing.low < 4.0 < drawing.high < 5.0
 
 
-async def test_metrics_that_a_float_hardly_holds_are_drawn_as_none(tmp_path: Path) -> None:
-    lines = await shown(tmp_path, searched([1e30, -1.7e308, 1.7e308, -1e30, 5e-324]), (60, 14))
-    assert "┤" in lines[1] and "best" not in lines[0] and "-1e+30" in lines[0]
-    assert next(line for line in lines if "✗" in line).count("✗") == 2
+async def test_metrics_that_a_float_hardly_holds_lie_outside_and_are_told(tmp_path: Path) -> None:
+    lines = await shown(tmp_path, searched([1e30, -1.7e308, 1.7e308, -1e30, 5e-324, None]), (60, 14))
+    assert lines[0].endswith(" -1.7e+308"), "the best is what it is"
+    assert "↑" in lines[1] and "↓" in lines[-4]
+    assert lines[-3].count("✗") == 1, "only what has no value"
+
+
+async def test_metrics_of_which_none_can_be_measured_against_another_are_told_all_the_same(tmp_path: Path) -> None:
+    events = [told.created(), *told.run("trial-1", 1, 1.5e308), *told.run("trial-2", 2, -1.7e308)]
+    lines = await shown(tmp_path, events, (60, 14))
+    assert lines[0].endswith(" -1.7e+308") and "↑" in lines[1] and "↓" in lines[-3]
+
+
+@pytest.mark.parametrize("metrics", [[3.52e-8, 3.5e-8], [123456789.0, 123456788.0], [1.0, 1.0 - 1e-9], [1e5, 99999.9]])
+def test_the_labels_of_the_axis_tell_values_apart(metrics: list[float]) -> None:
+    runs = [event for number, metric in enumerate(metrics, 1) for event in told.run(f"trial-{number}", number, metric)]
+    drawing = drawing_of(told.view_of([told.created(), *runs]), None)
+    assert drawing is not None
+    labels = [line.plain.partition("┤")[0].strip() for line in plotted(drawing, 60, 12) if "┤" in line.plain]
+    assert len(set(labels)) == len(labels) > 2
+    assert [float(labels[0]), float(labels[-1])] == pytest.approx(metrics, abs=0.05 * (metrics[0] - metrics[1]), rel=0)
 
 
 async def test_what_lies_outside_is_marked_at_the_edge(tmp_path: Path) -> None:

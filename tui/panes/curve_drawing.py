@@ -4,6 +4,7 @@ The range holds everything between the best and the baseline, and what lies not 
 is marked at the edge instead of flattening all others.
 """
 
+import math
 import statistics
 from collections.abc import Iterator
 from typing import TypeGuard
@@ -22,7 +23,7 @@ _NEAR = 0.02
 """The same distance at least, as a share of the best: the first trials tell little of how far others lie."""
 _MARGIN = 0.05
 _LARGEST = 1e300
-"""A metric beyond this counts as none: the distance between two such is no number any more."""
+"""A metric beyond this lies outside of every range: the distance between two such is no number any more."""
 
 
 def drawing_of(view: View, selected: int | None) -> Drawing | None:
@@ -32,7 +33,8 @@ def drawing_of(view: View, selected: int | None) -> Drawing | None:
     if not points:
         return None
     band = _band(view)
-    low, high = _range(history, [y for _, y in points], band)
+    near = [y for _, y in points if _measurable(y)]
+    low, high = _range(history, near, band) if near else (-_LARGEST, _LARGEST)
     return Drawing(
         name=clean(metric_name(view), 16),
         first=0,
@@ -49,6 +51,10 @@ def drawing_of(view: View, selected: int | None) -> Drawing | None:
 
 
 def _finite(metric: float | None) -> TypeGuard[float]:
+    return metric is not None and math.isfinite(metric)
+
+
+def _measurable(metric: float | None) -> TypeGuard[float]:
     return metric is not None and abs(metric) < _LARGEST
 
 
@@ -64,7 +70,7 @@ def running_best(history: History) -> Iterator[Point]:
 def _band(view: View) -> tuple[float, float] | None:
     """Where 95 % of single runs of the baseline lie, as far as the noise was measured; a line without it."""
     baseline, noise = view.baseline, view.history.noise
-    if baseline is None or not _finite(baseline.metric):
+    if baseline is None or not _measurable(baseline.metric):
         return None
     width = noise.half_width(view.history.standing(baseline.config)[1]) if noise else 0.0
     return baseline.metric - width, baseline.metric + width
@@ -75,7 +81,7 @@ def _range(history: History, metrics: list[float], band: tuple[float, float] | N
     losses = sorted(map(history.loss, metrics))
     best, median = losses[0], statistics.median_low(losses)
     baseline = history.trials.get(0)
-    ends = [history.loss(baseline.metric)] if baseline is not None and _finite(baseline.metric) else []
+    ends = [history.loss(baseline.metric)] if baseline is not None and _measurable(baseline.metric) else []
     width = (band[1] - band[0]) / 2 if band else 0.0
     # As far behind the baseline as the best is before it, and further where most trials are.
     near = max(median - best, width, _NEAR * abs(best))

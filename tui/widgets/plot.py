@@ -138,11 +138,15 @@ def _labels(drawing: Drawing, rows: int) -> dict[int, str]:
 
 
 def _figure(value: float, drawing: Drawing) -> str:
-    """A value with as many decimals as the range asks for."""
+    """A value with as many decimals as the range asks for; of a large or a tiny one as many digits."""
     span = drawing.high - drawing.low
-    if abs(value) >= 1e5 or not span:
+    if not (value and span):
         return f"{value:.4g}"
-    return f"{value:.{min(6, max(0, 2 - math.floor(math.log10(span))))}f}"
+    order = math.floor(math.log10(span))
+    if abs(value) < 1e5 and order >= -4:
+        return f"{value:.{max(0, 2 - order)}f}"
+    digits = 3 + math.floor(math.log10(abs(value))) - order
+    return f"{value:.{min(15, max(4, digits))}g}"
 
 
 class _Canvas:

@@ -15,7 +15,7 @@ def spark(values: Sequence[float | None], low: float, high: float) -> str:
     def block(value: float | None) -> str:
         if value is None or not math.isfinite(value):
             return " "
-        return _BLOCKS[min(top, max(0, round((value - low) * scale)))]
+        return _BLOCKS[min(top, max(0, round((min(max(value, low), high) - low) * scale)))]
 
     return "".join(map(block, values))
 
