@@ -64,7 +64,7 @@ class HelpScreen(Contained, ModalScreen[None]):
         if self._signs:
             page = [*page, *signs_page(max(line.cell_len for line in page))]
             below = "↓ signs" if len(page) > height else "signs"
-            self.query_one(Vertical).border_title = Text(f"Keys · {below} · Esc closes")
+            self.query_one(Vertical).border_title = Text(f"Keys · Esc closes · {below}")
         lines.styles.width = min(width, max(line.cell_len for line in page))
         lines.styles.height = min(height, len(page))
         lines.show_lines(page)
