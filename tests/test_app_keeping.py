@@ -64,6 +64,58 @@ async def test_a_search_in_a_source_finds_each_match_of_the_last_page_too(db: Pa
         assert found == [3, 95, 98, 98] and "no further match" in said(pilot)
 
 
+async def test_the_last_line_says_which_match_it_is_until_the_person_goes_elsewhere(db: Path) -> None:
+    async with viewer(db, size=(60, 16)) as pilot:
+        await press(pilot, "1")
+        await search(pilot, "batch ")
+        assert lines(pilot)[-1].endswith("match 4 of 4") and "q Leave" in lines(pilot)[-1]
+        await press(pilot, "N", "N")
+        assert lines(pilot)[-1].endswith("match 2 of 4")
+        await press(pilot, "up")
+        assert "match" not in lines(pilot)[-1]
+        await press(pilot, "n")
+        assert lines(pilot)[-1].endswith("match 2 of 4")
+        await press(pilot, "3")
+        assert "match" not in lines(pilot)[-1]
+        await press(pilot, "1", "n", "n", "n")
+        assert "no further match" in said(pilot) and lines(pilot)[-1].endswith("match 4 of 4")
+        await press(pilot, "slash", "ctrl+u", "enter")
+        assert "match" not in lines(pilot)[-1]
+
+
+async def test_which_match_it_is_goes_with_the_lines(db: Path) -> None:
+    async with viewer(db, size=(80, 24)) as pilot:
+        await press(pilot, "4", "s", "tab")
+        side = screen_of(pilot).query_one("#side")
+        side.show_lines([f"line {index}" for index in range(100)])
+        await search(pilot, "9$")
+        assert lines(pilot)[-1].endswith("match 1 of 10")
+        side.show_lines([f"line {index}" for index in range(100)])
+        await pilot.pause()
+        assert lines(pilot)[-1].endswith("match 1 of 10")
+        side.show_lines([f"line {index}" for index in range(200)])
+        await pilot.pause()
+        assert "match" not in lines(pilot)[-1]
+        await press(pilot, "n")
+        assert lines(pilot)[-1].endswith("match 2 of 20")
+
+
+async def test_of_too_many_lines_to_be_counted_it_is_said_that_one_matches(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.widgets.lines.COUNT_SECONDS", 1e-4)
+    async with viewer(db, size=(80, 24)) as pilot:
+        await press(pilot, "4", "s", "tab")
+        side = screen_of(pilot).query_one("#side")
+        side.show_lines([f"line {index}" for index in range(100_000)])
+        await search(pilot, "line 1")
+        assert lines(pilot)[-1].endswith("  match") and side.pattern is not None
+        looked = side.line
+        monkeypatch.setattr(side, "line", lambda index: looked(index) if index < 50_000 else pytest.fail("counted"))
+        await press(pilot, "n")  # it is not tried again
+        assert lines(pilot)[-1].endswith("  match") and side._found == 10
+
+
 async def test_what_is_no_expression_and_what_matches_nothing_is_said(db: Path) -> None:
     async with viewer(db) as pilot:
         await press(pilot, "1", "n")

@@ -3,16 +3,23 @@
 import re
 from typing import Any
 
+from textual import events, on
 from textual.screen import Screen
 
 from engine.record.wording import clean
 from tui.screens.asking import Ask
 from tui.widgets.contained import Contained
+from tui.widgets.keybar import KeyBar
 from tui.widgets.lines import LineView
 
 
 class Searching(Contained, Screen[Any]):
-    """For a screen with lists of lines: `/` asks for an expression, n and N go to the next and the previous match."""
+    """For a screen with lists of lines: `/` asks for an expression, n and N go to the next and the previous match.
+
+    Which of the matches it is stands at the end of the last line, until the person goes elsewhere.
+    """
+
+    _found_in: LineView | None = None
 
     def lines_in_focus(self) -> LineView | None:
         """The list of lines that the person looks at."""
@@ -55,3 +62,14 @@ class Searching(Contained, Screen[Any]):
             self.notify("search for something first: /")
         elif not lines.find(step) and lines.pattern is not None:
             self.notify("no further match")
+
+    @on(LineView.Found)
+    def _tell_found(self, event: LineView.Found) -> None:
+        self._found_in = event.lines
+        self.query_one(KeyBar).say(event.words)
+
+    @on(events.DescendantFocus)
+    def _elsewhere(self, event: events.DescendantFocus) -> None:
+        if self._found_in not in (None, event.widget):
+            self._found_in = None
+            self.query_one(KeyBar).say("")

@@ -1,4 +1,4 @@
-"""The last line of a screen: the keys that matter here and now, as many as there is room for."""
+"""The last line of a screen: the keys that matter here and now, as many as there is room for, and where a search is."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -51,6 +51,7 @@ class KeyBar(Block):
     def __init__(self) -> None:
         super().__init__(id="keys")
         self._offers: Sequence[Offer] = ()
+        self._said = ""
         self._shown: tuple[object, ...] = ()
         self._ends: list[tuple[int, str]] = []
         """The column behind each key, the last one of an offer with its word, and the action."""
@@ -66,13 +67,18 @@ class KeyBar(Block):
         self._offers = offers
         self._draw()
 
+    def say(self, words: str) -> None:
+        """Say something at the right end, which offers give way to; nothing takes it away."""
+        self._said = words
+        self._draw()
+
     def _draw(self) -> None:
         width = self.size.width or self.app.size.width - 2
-        if (self._offers, width) == self._shown:
+        if (self._offers, self._said, width) == self._shown:
             return
-        self._shown = (self._offers, width)
+        self._shown = (self._offers, self._said, width)
         line, self._ends = Text(), []
-        for offer in fitting(self._offers, width):
+        for offer in fitting(self._offers, width - (len(self._said) + GAP if self._said else 0)):
             if line:
                 line.append(" " * GAP)
             for key, action in offer.keys:
@@ -80,6 +86,8 @@ class KeyBar(Block):
                 self._ends.append((line.cell_len, action))
             line.append(offer.word)
             self._ends[-1] = (line.cell_len + GAP, offer.keys[-1][1])
+        if self._said:
+            line.append(" " * max(GAP, width - line.cell_len - len(self._said))).append(self._said, "strong")
         self.show_lines([line])
 
     def on_resize(self, event: events.Resize) -> None:

@@ -5,6 +5,7 @@ what its visible lines cost, however many there are behind them.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -18,19 +19,19 @@ from textual.message import Message
 from textual.strip import Strip
 
 from tui.widgets.drawn import Drawn
-from tui.widgets.matching import TooSlow, at_most
+from tui.widgets.matching import TooSlow, at_most, matching
 
 MORE = ("‹", "›")
 """What a line ends with, at the left and the right, where more of it lies beyond the screen."""
-FIND_SECONDS, MARK_SECONDS = 1.0, 0.05
-"""For which an expression may look through all lines, and through one that is drawn."""
+FIND_SECONDS, COUNT_SECONDS, MARK_SECONDS = 1.0, 0.2, 0.05
+"""For which an expression may look through all lines, to find one and to count them, and through one that is drawn."""
 
 
 class LineView(Drawn, can_focus=True):
     """Lines of a text, or of whatever a subclass makes by `count` and `line`.
 
     `follow`: it stays at the end as lines come; scrolling up leaves the end, the end key goes back to it. `selectable`:
-    one line is the cursor, and moving it, or coming back to the end, posts `Moved`.
+    one line is the cursor, and moving it, or coming back to the end, posts `Moved`. A search posts `Found`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,6 +57,13 @@ class LineView(Drawn, can_focus=True):
         def control(self) -> "LineView":
             return self.lines
 
+    class Found(Message):
+        """It stands on a match, the `words` say which; without words it does no longer."""
+
+        def __init__(self, lines: "LineView", words: str) -> None:
+            super().__init__()
+            self.lines, self.words = lines, words
+
     def __init__(
         self, *, follow: bool = False, selectable: bool = False, id: str | None = None, classes: str | None = None
     ) -> None:
@@ -68,6 +76,11 @@ class LineView(Drawn, can_focus=True):
         self.pattern: re.Pattern[str] | None = None
         self._found: int | None = None
         """The line of the last match, from which the next is looked for while it is seen."""
+        self._matches: list[int] | None = None
+        """The lines that match, once they were counted; None where that takes too long."""
+        self._counted = False
+        self._on_match: tuple[int, str] | None = None
+        """How many lines there were, and how the one of the last match read, while it stands there."""
         self._lines: Sequence[Text | str] = ()
 
     # --- what it shows ------------------------------------------------------------------------------------------------
@@ -90,10 +103,15 @@ class LineView(Drawn, can_focus=True):
         if self.follow and self.count():
             self.cursor = self.count() - 1
         self._keep_in_view()
+        self._counted = False
+        elsewhere = self.selectable and self.cursor != self._found
+        if self._on_match is not None and (elsewhere or self._on_match != self._reads(self._found)):
+            self._leave_match()
         self.refresh()
 
     def changed_line(self, index: int) -> None:
         """One line reads otherwise: draw it, if it is seen."""
+        self._counted = False
         y = index - self.offset_y
         if 0 <= y < self.size.height:
             self.refresh(Region(0, y, self.size.width, 1))
@@ -157,6 +175,8 @@ class LineView(Drawn, can_focus=True):
         index = min(max(0, index), max(0, self.count() - 1))
         moved = index != self.cursor or follow != self.follow
         self.follow, self.cursor = follow, index
+        if self._on_match is not None and index != self._found:
+            self._leave_match()
         if not self.selectable:
             self.offset_y = index
         self._keep_in_view()
@@ -199,13 +219,15 @@ class LineView(Drawn, can_focus=True):
             self.go_to(self.offset_y + event.y)
 
     def on_resize(self) -> None:
+        self._counted = False  # a line may be made for the width
         self._keep_in_view()
         self.refresh()
 
     # --- searching ----------------------------------------------------------------------------------------------------
     def search(self, pattern: re.Pattern[str] | None) -> None:
         """Mark what matches, None: nothing."""
-        self.pattern, self._found = pattern, None
+        self.pattern, self._found, self._counted = pattern, None, False
+        self._leave_match()
         self.refresh()
 
     def find(self, step: int, *, here: bool = False) -> bool:
@@ -227,9 +249,30 @@ class LineView(Drawn, can_focus=True):
             self._give_up()
         if found is None:
             return False
-        self.go_to(found)
         self._found = found
+        self.go_to(found)
+        self._on_match = self._reads(found)
+        self.post_message(self.Found(self, self._place(found)))
         return True
+
+    def _place(self, index: int) -> str:
+        """Which of the matches a line is; of too many to be counted, that it is one."""
+        if not self._counted and self.pattern is not None:
+            lines = (self.line(each).plain for each in range(self.count()))
+            self._matches, self._counted = matching(self.pattern, lines, COUNT_SECONDS), True
+        if self._matches is None:
+            return "match"
+        return f"match {bisect_left(self._matches, index) + 1:,} of {len(self._matches):,}"
+
+    def _reads(self, index: int | None) -> tuple[int, str] | None:
+        """How many lines there are, and how one reads; None for one that is not there."""
+        return (self.count(), self.line(index).plain) if index is not None and index < self.count() else None
+
+    def _leave_match(self) -> None:
+        """It stands on a match no longer."""
+        if self._on_match is not None:
+            self._on_match = None
+            self.post_message(self.Found(self, ""))
 
     def _give_up(self) -> None:
         """Mark nothing any more, and say why."""

@@ -1,8 +1,9 @@
 """Matching a regular expression for a limited time: some would take years over a short line, `(a+)+$` for one."""
 
+import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -32,3 +33,12 @@ def at_most(seconds: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def matching(pattern: re.Pattern[str], lines: Iterable[str], seconds: float) -> list[int] | None:
+    """The numbers of the lines that match, from 0, ascending; None where it takes longer to look through them."""
+    try:
+        with at_most(seconds):
+            return [index for index, line in enumerate(lines) if pattern.search(line)]
+    except TooSlow:
+        return None
