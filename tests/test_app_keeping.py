@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import told_sessions as told
 from fast_sessions import until
+from test_app_injection import waiting
+from test_app_mechanisms import GUARD, REVISED
 from textual.pilot import Pilot
 from viewers import lines, press, said, screen_of, text, viewer, write_at
 
@@ -16,6 +18,8 @@ from tui.actions import ACTIONS, COMPARE_ACTIONS, INJECTION_ACTIONS, SESSIONS_AC
 from tui.app import THEMES, BilevelApp
 from tui.panes.trials import TrialsPane
 from tui.screens.help import help_page, told_lines
+
+OTHER = "20261122-0000-late-owl"
 
 
 @pytest.fixture
@@ -174,6 +178,15 @@ async def test_brackets_in_what_a_model_said_are_no_markup_in_the_palette(tmp_pa
 
 
 # --- taking away ------------------------------------------------------------------------------------------------------
+NOON = "120000"
+
+
+@pytest.fixture
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of day in the names of files."""
+    monkeypatch.setattr("tui.screens.keeping.time.strftime", lambda form: NOON)
+
+
 async def test_a_pane_is_copied_and_that_a_terminal_may_drop_it_is_said(db: Path) -> None:
     async with viewer(db) as pilot:
         await press(pilot, "3", "c")
@@ -182,14 +195,92 @@ async def test_a_pane_is_copied_and_that_a_terminal_may_drop_it_is_said(db: Path
         assert "val_bpb" in pilot.app.clipboard
 
 
-async def test_a_pane_and_the_screen_are_written_to_new_files(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.screens.keeping.time.strftime", lambda form: "120000")
+@pytest.mark.usefixtures("noon")
+async def test_a_pane_and_the_screen_are_written_to_new_files(db: Path) -> None:
     async with viewer(db) as pilot:
         await press(pilot, "1", "o", "up", "o", "x")
-        names = [f"bilevel-{told.NAME}-120000-{name}" for name in ("screen.svg", "trials-2.txt", "trials.txt")]
+        names = [f"bilevel-{told.NAME}-{NOON}-{name}" for name in ("screen.svg", "trials-2.txt", "trials.txt")]
         assert written_here(db) == names
         assert "BATCH" in (db.parent / names[2]).read_text() and (db.parent / names[0]).read_text().startswith("<svg")
         assert str(db.parent / names[1]) in said(pilot)
+
+
+@pytest.mark.usefixtures("noon")
+async def test_the_list_is_taken_away_as_the_filter_leaves_it(db: Path) -> None:
+    write_at(db, [told.created(OTHER), *told.beginning()[1:]], name=OTHER)
+    async with viewer(db, None, size=(80, 24)) as pilot:
+        await until(lambda: "! interrupted" in text(pilot) and "finished" in text(pilot))
+        await press(pilot, "o", "slash", *"finished", "enter", "c", "o", "x")
+        names = [f"bilevel-sessions-{NOON}-{name}" for name in ("list-2.txt", "list.txt", "screen.svg")]
+        assert written_here(db) == names and "may drop it" in said(pilot)
+        heading, *rows = (db.parent / names[1]).read_text().splitlines()
+        assert heading.split()[:2] == ["session", "state"] and len(rows) == 2
+        left = (db.parent / names[0]).read_text()
+        assert told.NAME in left and OTHER not in left and pilot.app.clipboard == left
+        assert (db.parent / names[2]).read_text().startswith("<svg")
+
+
+@pytest.mark.usefixtures("noon")
+async def test_a_comparison_is_taken_away_and_searched(db: Path) -> None:
+    write_at(db, [told.created(OTHER, profile="cuda"), *told.beginning()[1:]], name=OTHER)
+    async with viewer(db, None, size=(80, 24)) as pilot:
+        await until(lambda: "! interrupted" in text(pilot) and "finished" in text(pilot))
+        await press(pilot, "space", "down", "C")
+        await until(lambda: "not comparable" in text(pilot))
+        await press(pilot, "c", "o", "x")
+        names = [f"bilevel-comparison-{NOON}-{name}" for name in ("screen.svg", "table.txt")]
+        assert written_here(db) == names
+        table = (db.parent / names[1]).read_text()
+        assert table.startswith("! not comparable: ") and OTHER in table and "tabu_search" in table
+        assert pilot.app.clipboard == table
+        await press(pilot, "slash", *"tabu", "enter")
+        assert "tabu_search" in text(pilot) and lines(pilot)[-1].endswith("match 1 of 1")
+        await press(pilot, "n", "ctrl+p", *"back")
+        assert "no further match" in said(pilot)
+        await until(lambda: "Back to the list" in text(pilot))
+        await press(pilot, "enter")
+        await until(lambda: "2 sessions" in text(pilot))
+
+
+@pytest.mark.usefixtures("noon")
+async def test_the_part_of_a_decision_that_has_the_focus_is_taken_away(tmp_path: Path, db: Path) -> None:
+    blobs = [GUARD.encode(), REVISED.encode()]
+    db = write_at(tmp_path / "waiting.db", waiting(), blobs)
+    async with viewer(db, size=(80, 24)) as pilot:
+        await press(pilot, "i", "o", "s", "c", "o", "x")
+        kept = [f"bilevel-{told.NAME}-{NOON}-{name}" for name in ("injection-evidence.txt", "injection-source.txt")]
+        assert written_here(db) == [*kept, f"bilevel-{told.NAME}-{NOON}-screen.svg"]
+        assert "verdict" in (tmp_path / kept[0]).read_text()
+        assert "MORE = 1" in (tmp_path / kept[1]).read_text() and "MORE = 1" in pilot.app.clipboard
+
+
+async def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *how: object, **more: object) -> object:
+        if not path.name.startswith("bilevel-"):
+            return opened(path, mode, *how, **more)  # type: ignore[call-overload]
+        opened(path, mode).close()
+        assert path.exists()
+        return opened(Path("/dev/full"), "wb")
+
+    monkeypatch.setattr(Path, "open", full)
+    async with viewer(db) as pilot:
+        await press(pilot, "o", "x")
+        place = re.escape(f"{db.parent}/bilevel-{told.NAME}-")
+        there = r"cannot be written: No space left on device; make room there"
+        assert re.search(place + rf"\d+-trials\.txt {there}, or copy it with c$", said(pilot), re.MULTILINE)
+        assert re.search(place + rf"\d+-screen\.svg {there}$", said(pilot), re.MULTILINE)
+        assert not written_here(db)
+
+
+async def test_a_directory_that_takes_no_files_is_said_with_what_to_do(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/sys")  # which takes none from root either
+    async with viewer(db) as pilot:
+        await press(pilot, "o")
+        assert re.search(r"/sys/bilevel-\S+ cannot be written: .+; start bilevel in a directory that", said(pilot))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="a read-only directory does not hinder root")
@@ -217,7 +308,7 @@ async def test_a_working_directory_that_was_removed_is_said_too(db: Path, monkey
     async with viewer(db) as pilot:
         gone.rmdir()
         await press(pilot, "o", "x")
-        assert said(pilot).count("cannot be written: No such file or directory") == 2
+        assert said(pilot).count("cannot be written: No such file or directory; the working directory was removed") == 2
 
 
 async def test_themes_go_round(db: Path) -> None:
@@ -256,8 +347,10 @@ def test_every_key_is_of_one_action_in_each_way_of_seeing_a_session() -> None:
 
 
 def test_every_action_has_a_method_that_carries_it_out() -> None:
+    from tui.screens.compare import CompareScreen
     from tui.screens.injection import InjectionScreen
     from tui.screens.session import SessionScreen
+    from tui.screens.sessions import SessionsScreen
 
     def missing(actions: tuple[Action, ...], screen: type) -> list[str]:
         names = [action.id.partition("(")[0] for action in actions]
@@ -265,6 +358,7 @@ def test_every_action_has_a_method_that_carries_it_out() -> None:
         return [name for of, _, name in parts if not hasattr(BilevelApp if of else screen, f"action_{name}")]
 
     assert missing(ACTIONS, SessionScreen) == missing(INJECTION_ACTIONS, InjectionScreen) == []
+    assert missing(SESSIONS_ACTIONS, SessionsScreen) == missing(COMPARE_ACTIONS, CompareScreen) == []
 
 
 def test_the_readme_names_every_key() -> None:

@@ -71,6 +71,15 @@ def _either(of: str, what: str, key: str, label: str, pair: str, help: str, rank
     return Action(f"{of}({what})", key, label, help, "Replay", "replay", rank, shown or None, pair)
 
 
+def _taken(what: str, footer: int | None = None) -> tuple[Action, ...]:
+    """The ways of taking away what is seen."""
+    return (
+        Action("copy", "c", "Copy", f"Copy {what} (by OSC 52).", "Looking", footer=footer),
+        Action("write", "o", "Write", f"Write {what} to a file.", "Looking", footer=footer),
+        Action("picture", "x", "Picture", "The screen as an SVG file.", "Looking", footer=footer),
+    )
+
+
 ACTIONS: tuple[Action, ...] = (
     # --- looking
     Action("pane(1)", "1", "Trials", "To a pane, by its number.", "Panes"),
@@ -86,9 +95,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("search", "slash", "Search", "Search the pane, by a regex.", "Looking", footer=6),
     Action("find(1)", "n", "Next", "To the match after or before.", "Looking"),
     Action("find(-1)", "N", "Previous", "To the match after or before.", "Looking"),
-    Action("copy", "c", "Copy", "Copy the pane (by OSC 52).", "Looking", footer=10),
-    Action("write", "o", "Write", "Write the pane to a file.", "Looking", footer=10),
-    Action("picture", "x", "Picture", "The screen as an SVG file.", "Looking", footer=10),
+    *_taken("the pane", footer=10),
     Action("theme", "t", "Theme", "The next theme.", "Looking"),
     Action("side('source')", "s", "Source", "A mechanism's source.", "Mechanisms and Level 2"),
     Action("side('difference')", "d", "Difference", "What it changed of its elder.", "Mechanisms and Level 2"),
@@ -140,6 +147,7 @@ SESSIONS_ACTIONS: tuple[Action, ...] = (
     Action("all", "escape", "All", "Without the filter.", "Sessions"),
     Action("mark", "space", "Mark", "Mark the session to be compared; two at most.", "Sessions", footer=1),
     Action("compare", "C", "Compare", "Compare the two that are marked.", "Sessions", footer=1),
+    *_taken("the list", footer=3),
     Action("theme", "t", "Theme", "The next theme: dark, light, the terminal's own colours.", "Application"),
     Action("help", "question_mark", "Help", "This page.", "Application", footer=0),
     Action("palette", "ctrl+p", "Commands", "Find an action by its name.", "Application", footer=2),
@@ -150,8 +158,13 @@ SESSIONS_ACTIONS: tuple[Action, ...] = (
 
 COMPARE_ACTIONS: tuple[Action, ...] = (
     Action("back", "escape,q,l", "Back", "Back to the list of sessions.", "Comparison", footer=0, key_display="q"),
+    Action("search", "slash", "Search", "Search in the table (a regular expression).", "Looking", footer=1),
+    Action("find(1)", "n", "Next", "The next match.", "Looking"),
+    Action("find(-1)", "N", "Previous", "The match before.", "Looking"),
+    *_taken("the table", footer=3),
     Action("theme", "t", "Theme", "The next theme: dark, light, the terminal's own colours.", "Application"),
     Action("help", "question_mark", "Help", "This page.", "Application", footer=0),
+    Action("palette", "ctrl+p", "Commands", "Find an action by its name.", "Application", footer=2),
 )
 """What a person can do where two sessions are compared."""
 
@@ -167,6 +180,7 @@ INJECTION_ACTIONS: tuple[Action, ...] = (
     Action("search", "slash", "Search", "Search in the part with the focus (a regular expression).", "Looking"),
     Action("find(1)", "n", "Next", "The next match.", "Looking"),
     Action("find(-1)", "N", "Previous", "The match before.", "Looking"),
+    *_taken("the part with the focus", footer=3),
     Action("help", "question_mark", "Help", "This page.", "Looking", footer=0),
 )
 """What a person can do where a mechanism waits for a decision."""

@@ -121,7 +121,7 @@ class BilevelApp(Surviving):
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         """The palette: the actions of the table that exist here, and going to a trial."""
         if not isinstance(screen, SessionScreen):
-            for action in getattr(screen, "actions", ()):
+            for action in (each for each in getattr(screen, "actions", ()) if each.id != "palette"):
                 title = f"{action.label}  ({action.keys})"
                 yield SystemCommand(title, action.help, screen.contained(partial(screen.run_action, action.id)))
             return

@@ -10,7 +10,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 from textual.widgets import Static
 
 from engine.errors import BilevelError
@@ -19,9 +18,10 @@ from tui.actions import COMPARE_ACTIONS, Action
 from tui.comparison import Pair, curves, hindrances, pairs
 from tui.engine_watch import EngineWatch
 from tui.feed import Feed
+from tui.screens.keeping import Keeping
+from tui.screens.searching import Searching
 from tui.widgets.block import Block
 from tui.widgets.columns import padded
-from tui.widgets.contained import Contained
 from tui.widgets.fitting import wrapped
 from tui.widgets.keybar import KeyBar
 from tui.widgets.lines import LineView
@@ -31,7 +31,7 @@ LOOK_SECONDS = 0.5
 DIFFERS = "≠"
 
 
-class CompareScreen(Contained, Screen[None]):
+class CompareScreen(Keeping, Searching):
     """Two sessions of a record, kept up to date where they run."""
 
     heading: ClassVar = "the comparison"
@@ -118,6 +118,15 @@ class CompareScreen(Contained, Screen[None]):
         if self.feeds:
             self.call_after_refresh(self.bring)
 
+    def kept_as(self) -> str:
+        """Two names would be longer than anybody reads: they stand in the table."""
+        return "comparison"
+
+    def part_in_focus(self) -> tuple[str, str]:
+        """The table, and before it why it compares what cannot be compared."""
+        warnings = [f"{line.plain}\n" for line in self.query_one("#warning", Block).lines]
+        return "table", "".join(warnings) + self.query_one(LineView).text()
+
     def action_back(self) -> None:
         """Back to the list."""
         self.dismiss(None)
@@ -125,6 +134,10 @@ class CompareScreen(Contained, Screen[None]):
     def action_theme(self) -> None:
         """The next theme."""
         self.app.next_theme()
+
+    def action_palette(self) -> None:
+        """Find an action by its name."""
+        self.app.action_command_palette()
 
     def action_help(self) -> None:
         """The keys that there are."""

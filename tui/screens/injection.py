@@ -16,6 +16,7 @@ from tui.actions import INJECTION_ACTIONS, Action
 from tui.panes.banner import until
 from tui.panes.mechanisms import difference_of, evidence_of, source_of
 from tui.screens.asking import Ask, Confirm
+from tui.screens.keeping import Keeping
 from tui.screens.searching import Searching
 from tui.widgets.block import Block
 from tui.widgets.fitting import wrapped
@@ -32,7 +33,7 @@ DECIDING = frozenset(action.id for action in INJECTION_ACTIONS if action.group =
 DECISIONS = {"approved": "let in", "vetoed": "vetoed", "refused": "turned away"}
 
 
-class InjectionScreen(Searching, ModalScreen[None]):
+class InjectionScreen(Keeping, Searching, ModalScreen[None]):
     """One module that waits. What is sent carries its hash: a decision about another source is refused.
 
     Whoever decides, it closes and says who did; so does what is asked over it. Low terminals show one part at a time.
@@ -230,6 +231,16 @@ class InjectionScreen(Searching, ModalScreen[None]):
     def action_edit(self) -> None:
         """The person's own version in its place."""
         self.session.edit(self.known)
+
+    # --- taking away --------------------------------------------------------------------------------------------------
+    def kept_as(self) -> str:
+        """The session."""
+        return self.session.kept_as()
+
+    def part_in_focus(self) -> tuple[str, str]:
+        """The part with the focus."""
+        lines = self.lines_in_focus() or self.query_one(f"#{self.part}", LineView)
+        return f"injection-{lines.id}", lines.text()
 
     def action_help(self) -> None:
         """The keys that there are."""

@@ -1,92 +1,81 @@
-"""Finding a trial, and taking away what is seen: clipboard, files, pictures, themes."""
+"""Taking away what is seen: to the clipboard, into a file, as a picture."""
 
+import errno
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from tui.screens.asking import Ask
-from tui.widgets.lines import LineView
-from tui.widgets.plot import Plot
+from textual.screen import Screen
 
-if TYPE_CHECKING:
-    from tui.screens.session import SessionScreen
+from tui.widgets.contained import Contained
+
+_ROOM, _LEAVE = "make room there", "start bilevel in a directory that you may write to"
+ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _LEAVE,
+    errno.EPERM: _LEAVE,
+    errno.EROFS: _LEAVE,
+    errno.ENOENT: "the working directory was removed, start bilevel in another",
+}
+"""What to do where a file cannot be written, by the number of the error."""
+_ELSEWHERE = "start bilevel in another directory"
 
 
-class Keeping:
-    """Finding and keeping for `SessionScreen`."""
+class Keeping(Contained, Screen[Any]):
+    """For a screen that knows what its files are called, and which part of it the person looks at."""
 
-    def action_goto_trial(self: "SessionScreen") -> None:
-        """Go to a trial by its number."""
+    def kept_as(self) -> str:
+        """What is shown, as the files are called by it: a session, or a word."""
+        raise NotImplementedError
 
-        def given(text: str | None) -> None:
-            if not text:
-                return
-            try:
-                self.go_to_trial(int(text))
-            except ValueError:
-                self.notify(f"{text} is no trial's number", severity="error", markup=False)
+    def part_in_focus(self) -> tuple[str, str]:
+        """The part that the person looks at: what it is called in the name of a file, and its text."""
+        raise NotImplementedError
 
-        self.app.push_screen(Ask("Go to trial", "Its number; 0 is the baseline.", longest=9), given)
-
-    def go_to_trial(self: "SessionScreen", number: int) -> None:
-        """Select a trial; a replay goes to the moment at which it ended."""
-        if self.replay:
-            if not self.seek_trial(number):
-                return
-        elif number not in self.feed.view.history.trials:
-            self.notify(f"there is no trial {number} yet", severity="warning")
-            return
-        else:
-            self.selection.trial = number
-        self.action_pane(1)
-
-    # --- taking away --------------------------------------------------------------------------------------------------
-    def text_in_focus(self: "SessionScreen") -> str:
-        """The text of the pane with the focus."""
-        lines = self.lines_in_focus()
-        if lines is not None:
-            return lines.text()
-        return "".join(f"{line.plain.rstrip()}\n" for plot in self.focused_pane().query(Plot) for line in plot.lines())
-
-    def lines_in_focus(self: "SessionScreen") -> LineView | None:
-        """The list of lines that the person looks at, in the pane with the focus."""
-        if isinstance(self.focused, LineView):
-            return self.focused
-        return next((lines for lines in self.focused_pane().query(LineView) if lines.display), None)
-
-    def action_copy(self: "SessionScreen") -> None:
-        """The pane's text to the terminal's clipboard."""
-        self.app.copy_to_clipboard(self.text_in_focus())
+    def action_copy(self) -> None:
+        """The part's text to the terminal's clipboard."""
+        self.app.copy_to_clipboard(self.part_in_focus()[1])
         self.notify("sent to the terminal's clipboard (OSC 52); a terminal or tmux may drop it: o writes a file")
 
-    def action_write(self: "SessionScreen") -> None:
-        """The pane's text to a file."""
-        name = self.focused_pane().heading.lower().replace(" ", "-")
-        self._write(f"{name}.txt", self.text_in_focus())
+    def action_write(self) -> None:
+        """The part's text to a file."""
+        part, text = self.part_in_focus()
+        self._keep(f"{part}.txt", text, "or copy it with c")
 
-    def action_picture(self: "SessionScreen") -> None:
+    def action_picture(self) -> None:
         """The screen as an SVG file."""
-        self._write("screen.svg", self.app.export_screenshot(title=f"bilevel {self.feed.session}"))
+        self._keep("screen.svg", self.app.export_screenshot(title=f"bilevel {self.kept_as()}"))
 
-    def _write(self: "SessionScreen", name: str, text: str) -> None:
-        """Into a new file in the working directory; what is there stays."""
-        stem, _, suffix = name.rpartition(".")
-        for more in count(1):
-            again = f"-{more}" if more > 1 else ""
-            path = Path(f"bilevel-{self.feed.session}-{time.strftime('%H%M%S')}-{stem}{again}.{suffix}")
-            try:
-                path = path.absolute()  # which a working directory that was removed has not
-                with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(text)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                self.notify(f"{path} cannot be written: {error.strerror}", severity="error", markup=False)
-            else:
-                self.notify(f"written: {path}", markup=False)
-            return
+    def _keep(self, what: str, text: str, instead: str = "") -> None:
+        """Into a new file in the working directory, and say where. `instead`: what else can be done if it fails."""
+        path = Path(f"bilevel-{self.kept_as()}-{time.strftime('%H%M%S')}-{what}")
+        try:
+            path = path.absolute()  # which a working directory that was removed has not
+            path = write_new(path, text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            todo = ", ".join(filter(None, (ADVICE.get(error.errno or 0, _ELSEWHERE), instead)))
+            self.notify(f"{path} cannot be written: {error.strerror}; {todo}", severity="error", markup=False)
+        else:
+            self.notify(f"written: {path}", markup=False)
 
-    def action_theme(self: "SessionScreen") -> None:
-        """The next theme."""
-        self.app.next_theme()
+
+def write_new(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all, under the first free name: what is there stays. The name that it got."""
+    free, names = path, (path.with_stem(f"{path.stem}-{more}") for more in count(2))
+    while True:
+        try:
+            file = free.open("xb")
+            break
+        except FileExistsError:
+            free = next(names)
+    try:
+        with file:
+            file.write(data)
+    except BaseException:
+        with suppress(OSError):
+            free.unlink()
+        raise
+    return free

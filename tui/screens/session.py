@@ -32,6 +32,7 @@ from tui.panes.parameters import ParametersPane
 from tui.panes.timeline import Timeline
 from tui.panes.trials import TrialsPane
 from tui.screens.commanding import Commanding
+from tui.screens.finding import Finding
 from tui.screens.keeping import Keeping
 from tui.screens.offering import Offering
 from tui.screens.replaying import Replaying
@@ -43,7 +44,7 @@ from tui.widgets.lines import LineView
 REPAINT_SECONDS = 0.25
 
 
-class SessionScreen(Commanding, Replaying, Keeping, Offering, Searching):
+class SessionScreen(Commanding, Replaying, Finding, Offering, Keeping, Searching):
     """One session, whose engine `watch` looks after. A replay begins where the trial `at` has ended, if given."""
 
     heading: ClassVar = "the session"
@@ -269,6 +270,10 @@ class SessionScreen(Commanding, Replaying, Keeping, Offering, Searching):
         from tui.screens.help import HelpScreen
 
         self.app.push_screen(HelpScreen(replay=self.replay, read_only=self.read_only))
+
+    def action_theme(self) -> None:
+        """The next theme."""
+        self.app.next_theme()
 
     def action_palette(self) -> None:
         """Find an action by its name."""

@@ -9,15 +9,14 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from engine.record.wording import clean, counted, signed
 from tui.actions import SESSIONS_ACTIONS, Action
 from tui.listing import Entry, Listing
+from tui.screens.keeping import Keeping
 from tui.screens.session_rows import SessionRows
 from tui.widgets.block import Block
-from tui.widgets.contained import Contained
 from tui.widgets.fitting import wrapped
 from tui.widgets.keybar import KeyBar
 from tui.widgets.lines import LineView
@@ -26,7 +25,7 @@ LOOK_SECONDS = 0.25
 START = "`bilevel run --quick` shows one at once; what begins on this record appears here"
 
 
-class SessionsScreen(Contained, Screen[None]):
+class SessionsScreen(Keeping):
     """Every session of a record, the newest first; a session that runs is kept up to date."""
 
     heading: ClassVar = "the list"
@@ -208,6 +207,16 @@ class SessionsScreen(Contained, Screen[None]):
         from tui.screens.compare import CompareScreen
 
         self.app.push_screen(CompareScreen(self.db, pair[0], pair[1]))
+
+    # --- taking away --------------------------------------------------------------------------------------------------
+    def kept_as(self) -> str:
+        """As the title says."""
+        return "sessions"
+
+    def part_in_focus(self) -> tuple[str, str]:
+        """The sessions that the filter leaves, under the names of the columns; else what is said instead."""
+        heading = [f"{line.plain.rstrip()}\n" for line in self.query_one("#heading", Block).lines]
+        return "list", "".join(heading) + (self.rows.text() if self.rows.count() else "")
 
     # --- the application ----------------------------------------------------------------------------------------------
     def action_theme(self) -> None:
