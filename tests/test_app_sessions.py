@@ -130,3 +130,11 @@ async def test_a_comparison_with_a_session_that_is_gone_says_so(db: Path) -> Non
 async def test_why_a_session_could_not_be_opened_stays_over_the_list(db: Path) -> None:
     async with BilevelApp(db, "20251122-0000-no-such").run_test() as pilot:
         await shown(pilot, "no session begins with", "Sessions")
+
+
+@pytest.mark.parametrize("width", [60, 80])
+async def test_the_trials_of_a_long_session_are_not_cut(tmp_path: Path, width: int) -> None:
+    events = [told.created(OTHER, trials=100_000), *told.beginning()[1:]]
+    await written(tmp_path / "sessions.db", events, OTHER)
+    async with viewer(tmp_path / "sessions.db", None, size=(width, 24)) as pilot:
+        await shown(pilot, "! interrupted", "0/100000 ")

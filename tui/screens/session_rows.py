@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from engine.record.wording import number, signed
@@ -12,7 +13,8 @@ from tui.panes.phrases import lasting
 from tui.widgets.columns import Column, fitting, laid_out, padded
 from tui.widgets.lines import LineView
 
-MODEL_WIDTH = 9
+STAND_IN = "STAND-IN"
+MODEL_WIDTH = len(STAND_IN)
 """Columns that the model has at least: as many as tell a stand-in."""
 MARK = "◆"
 
@@ -52,17 +54,24 @@ def _ran(entry: Entry) -> tuple[str, str]:
     return (lasting(entry.summary.seconds) if entry.summary else ""), "dim"
 
 
-COLUMNS: tuple[Column[Entry], ...] = (
-    Column("session", 27, 0, lambda entry: (entry.id, "")),
-    Column("state", 13, 0, _state),
-    Column("trials", -7, 0, _trials),
-    Column("best", -9, 1, _best),
-    Column("to base", -8, 2, _gain),
-    Column("confirmed", -9, 3, _confirmed),
-    Column("target", 15, 4, _target),
-    Column("began", 11, 5, _began),
-    Column("ran", -9, 6, _ran),
-)
+def columns(entries: Sequence[Entry]) -> list[Column[Entry]]:
+    """The columns for these sessions: that of the trials is as wide as theirs need.
+
+    Where it is narrow, what was confirmed stays longest of the numbers: it is what a session came to. The best metric
+    alone says less, and stands below the list.
+    """
+    trials = max((len(_trials(entry)[0]) for entry in entries), default=0)
+    return [
+        Column("session", 28, 0, lambda entry: (entry.id, "")),
+        Column("state", 13, 0, _state),
+        Column("trials", -max(len("trials"), trials), 0, _trials),
+        Column("best", -9, 3, _best),
+        Column("to base", -8, 2, _gain),
+        Column("confirmed", -9, 1, _confirmed),
+        Column("target", 15, 4, _target),
+        Column("began", 11, 5, _began),
+        Column("ran", -9, 6, _ran),
+    ]
 
 
 class SessionRows(LineView):
@@ -72,15 +81,17 @@ class SessionRows(LineView):
         super().__init__(selectable=True)
         self.entries: list[Entry] = []
         self.marked: list[str] = []
-        self._drawn: list[str] = []
-        """Those whose mark is drawn."""
+        self._drawn: tuple[object, ...] = ()
+        """What was drawn of all rows: which have a mark, and how wide the columns are."""
+        self._all_columns = columns(())
 
     def bring(self, entries: Sequence[Entry], current: str | None) -> None:
         """Show these, the cursor on the session `current` if it is among them. Draws the rows that read otherwise."""
-        before, marked = self.entries, self._drawn
-        self.entries, self._drawn = list(entries), list(self.marked)
+        before, drawn = self.entries, self._drawn
+        self.entries, self._all_columns = list(entries), columns(entries)
+        self._drawn = (*self.marked, *(column.width for column in self._all_columns))
         here = next((index for index, entry in enumerate(self.entries) if entry.id == current), self.cursor)
-        if here != self.cursor or marked != self.marked or [e.id for e in before] != [e.id for e in entries]:
+        if here != self.cursor or drawn != self._drawn or [e.id for e in before] != [e.id for e in entries]:
             self.go_to(here)
             return
         for index, (old, new) in enumerate(zip(before, self.entries, strict=True)):
@@ -104,19 +115,24 @@ class SessionRows(LineView):
 
     def row_of(self, entry: Entry) -> Text:
         """The row of a session."""
-        model = ("STAND-IN " if entry.summary.stand_in else "") + entry.summary.model if entry.summary else ""
+        known, room = entry.summary, self._room()
+        model = known.model if known else ""
+        if known and known.stand_in:
+            told = f"{STAND_IN} {model}"
+            model = told if cell_len(told) <= room else STAND_IN
         mark = (f"{MARK} ", "accent") if entry.id in self.marked else "  "
         row = laid_out(self._columns(), lambda column: column.cell(entry))
-        return Text.assemble(mark, row, (self._cut(model), "warn" if entry.summary and entry.summary.stand_in else ""))
+        return Text.assemble(mark, row, (padded(model, room), "warn" if known and known.stand_in else ""))
 
     def heading(self) -> Text:
         """The names of the columns."""
         names = laid_out(self._columns(), lambda column: (column.heading, ""))
-        return Text("  " + names.plain + self._cut("model"), "dim")
+        return Text("  " + names.plain + padded("model", self._room()), "dim")
 
     def _columns(self) -> list[Column[Entry]]:
-        return fitting(COLUMNS, self.size.width - 2 - MODEL_WIDTH)
+        return fitting(self._all_columns, self.size.width - 2 - MODEL_WIDTH)
 
-    def _cut(self, model: str) -> str:
+    def _room(self) -> int:
+        """Columns that the model has."""
         taken = 2 + sum(abs(column.width) + 1 for column in self._columns())
-        return padded(model, max(MODEL_WIDTH, self.size.width - taken))
+        return max(MODEL_WIDTH, self.size.width - taken)

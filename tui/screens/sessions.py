@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.widgets import Input, Static
 
-from engine.record.wording import clean, counted, signed
+from engine.record.wording import clean, counted, number, signed
 from tui.actions import SESSIONS_ACTIONS, Action
 from tui.listing import Entry, Listing
 from tui.screens.keeping import Keeping
@@ -247,6 +247,6 @@ def about(entry: Entry) -> list[str]:
         confirmed += f", 95 % interval {signed(known.interval[0])} to {signed(known.interval[1])}"
     model = f"{known.model} (a STAND-IN: rules in a model's place)" if known.stand_in else known.model
     return [
-        f"{known.target}, profile {known.profile} · {known.metric} {confirmed}",
+        f"{known.target}/{known.profile} · {known.metric} {number(known.best)}, {confirmed}",
         f"{model} · mechanisms: {', '.join(known.mechanisms) or 'none'}",
     ]
