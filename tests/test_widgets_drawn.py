@@ -86,11 +86,11 @@ def test_many_values_are_told_by_the_best_of_each_stretch() -> None:
 
 async def test_a_line_that_is_cut_says_so_at_the_end_where_more_of_it_is(tmp_path: Path) -> None:
     lines = LineView()
-    told_there = ["0123456789", "0123456789a", "日本語日本語", "0日本語日本語", ""]
+    told_there = ["0123456789", "0123456789a", "日本語日本語", "0日本語日本語", "0123      "]
     lines.show = lambda moment: lines.show_lines(told_there)
     with moment_of(tmp_path, told.beginning()) as moment:
         async with staged(lines, moment, (10, 6)) as pilot:
-            assert text_of(lines)[:5] == ["0123456789", "012345678›", "日本語日 ›", "0日本語日›", ""]
+            assert text_of(lines)[:5] == ["0123456789", "012345678›", "日本語日 ›", "0日本語日›", "0123"]
             lines.action_shift(8)
             await pilot.pause()
-            assert text_of(lines)[:5] == ["‹9", "‹9a", "‹ 語", "‹本語", ""]
+            assert text_of(lines)[:5] == ["‹9", "‹9a", "‹ 語", "‹本語", "‹"]

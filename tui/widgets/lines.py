@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -123,16 +124,16 @@ class LineView(Drawn, can_focus=True):
         if index >= self.count():
             return Strip.blank(width, base)
         text = self._marked(self.line(index))
-        strip = self._seen(self.drawn(text), width)
+        strip = self._seen(self.drawn(text), cell_len(text.plain.rstrip()), width)
         if self.selectable and index == self.cursor:
             cursor = self.style_of("cursor")
             painted = [Segment(part.text, (part.style or Style.null()) + cursor) for part in strip]
             return Strip(painted).extend_cell_length(width, base + cursor)
         return strip.extend_cell_length(width, base)
 
-    def _seen(self, line: Strip, width: int) -> Strip:
-        """The part of a line that is seen, with a mark at each end where more of it is."""
-        left, right = self.offset_x > 0 and line.cell_length > 0, line.cell_length > self.offset_x + width
+    def _seen(self, line: Strip, length: int, width: int) -> Strip:
+        """The part of a line that is seen, with a mark at each end where more of it is; `length` is without blanks."""
+        left, right = self.offset_x > 0 and length > 0, length > self.offset_x + width
         seen = line.crop(self.offset_x, self.offset_x + width)
         if not (left or right) or width < 2:
             return seen
