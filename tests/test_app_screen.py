@@ -1,5 +1,6 @@
 """The screen of a session: resizing, zoom, tabs, holding it, a pane that fails, and the end of what watches."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ from fast_sessions import until
 from textual import events
 from textual.geometry import Size
 from textual.pilot import Pilot
-from viewers import again, lines, press, said, screen_of, text, viewer, write_at, written
+from viewers import again, lines, press, quiet, said, screen_of, text, viewer, write_at, written
 
+from engine.control import Answer
 from engine.record import events as ev
 from engine.record.head import run_directory
+from engine.record.lock import Holder
 from tui.app import THEMES
 from tui.feed import Feed
 from tui.panes.curve import CurvePane
@@ -133,6 +136,34 @@ async def test_a_command_is_about_now_also_while_it_is_held(running: Path) -> No
         assert f"Stop {told.trials()[4].run}?" in text(pilot)
         await press(pilot, "n", "P")
         assert "resume: refused" in said(pilot)  # no engine runs it; what was asked for is the point
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+async def test_a_command_is_said_to_be_sent_until_its_answer_is_there_in_one_note(
+    running: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {word: threading.Event() for word in ("pause", "guide")}
+
+    def send(socket: str, command: str, *args: object, **how: object) -> Answer:
+        assert answers[command].wait(60)
+        return Answer(True, f"{command} is done")
+
+    monkeypatch.setattr("tui.screens.commanding.holder", lambda db: Holder(1, told.NAME, "", 0.0))
+    monkeypatch.setattr("tui.screens.commanding.send", send)
+    async with viewer(running) as pilot:
+        await pilot.press("P")
+        await until(lambda: said(pilot) == ": pause: sent, no answer yet")
+        await pilot.press("P", "m", *"x", "enter")
+        await until(lambda: said(pilot) == ": pause, guide: sent, no answer yet")
+        answers["pause"].set()
+        await until(lambda: said(pilot).count("✓ pause: pause is done") == 2)
+        assert said(pilot).count("\n") == 2 and ": guide: sent, no answer yet" in said(pilot)
+        answers["guide"].set()
+        await until(lambda: "✓ guide: guide is done" in said(pilot))
+        assert "no answer yet" not in said(pilot)
+        quiet(pilot)
+        await press(pilot, "P")  # answered at once
+        assert said(pilot) == "✓ pause: pause is done"
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------

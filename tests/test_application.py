@@ -164,6 +164,20 @@ def test_an_engine_that_dies_is_said_at_once_and_when_leaving(running: Path) -> 
         assert "no engine runs session s1: `bilevel resume s1` takes it up again" in terminal.text()
 
 
+def test_what_a_stopped_engine_was_asked_is_said_to_be_sent_until_it_answers(running: Path) -> None:
+    with Terminal(running, "attach", size=(120, 40)) as terminal:
+        some_trials(terminal, running)
+        found = holder(running / "sessions.db")
+        assert found is not None
+        os.kill(found.pid, signal.SIGSTOP)
+        try:
+            terminal.keys("P").wait("pause: sent, no answer yet")
+        finally:
+            os.kill(found.pid, signal.SIGCONT)
+        terminal.wait("✓ pause").wait(lambda: "no answer yet" not in terminal.text())
+        assert terminal.keys("q").exit_code() == 0
+
+
 def test_a_viewer_that_only_looks_has_no_keys_that_steer(running: Path) -> None:
     with Terminal(running, "attach", "--read-only", size=(120, 40)) as terminal:
         some_trials(terminal, running)

@@ -23,6 +23,7 @@ from tui.editor import edited
 from tui.panes.mechanisms import MechanismsPane, chosen_of
 from tui.panes.parameters import ParametersPane
 from tui.screens.asking import Ask, Confirm
+from tui.screens.unanswered import Unanswered
 
 if TYPE_CHECKING:
     from tui.screens.session import SessionScreen
@@ -38,8 +39,13 @@ SILENCE, UNTIL_GIVEN_UP = 0.6, 3.0
 class Commanding:
     """The commands of `SessionScreen`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._unanswered = Unanswered()
+
     def order(self: "SessionScreen", command: str, arguments: Mapping[str, object] | None = None) -> None:
-        """Send a command; say that it was applied, or why not."""
+        """Send a command; say that it was applied, or why not, and meanwhile that it is waited for."""
+        sent = self._unanswered.sent(self, _read(command))
 
         def work() -> None:
             try:
@@ -52,18 +58,14 @@ class Commanding:
                 answer = Answer(False, str(error))
             except Exception as error:  # in a thread it would vanish, and the person wait for an answer
                 answer = Answer(False, f"{type(error).__name__}: {error}")
-            self.app.call_from_thread(asked.stop)
-            self.app.call_from_thread(self._answered, command, answer)
+            self.app.call_from_thread(self._answered, command, answer, sent)
 
         asked = self.set_timer(SILENCE, lambda: self._unanswered(command))
         self.run_worker(work, thread=True, group="commands", exit_on_error=False)
 
-    def _unanswered(self: "SessionScreen", command: str) -> None:
-        told = "sent; the engine has not answered yet"
-        self.notify(told, title=command.replace("_", " "), markup=False, timeout=UNTIL_GIVEN_UP)
-
-    def _answered(self: "SessionScreen", command: str, answer: Answer) -> None:
-        title = (f"✓ {command}" if answer.applied else f"✗ {command}: refused").replace("_", " ")
+    def _answered(self: "SessionScreen", command: str, answer: Answer, sent: int) -> None:
+        self._unanswered.answered(self, sent)
+        title = f"✓ {_read(command)}" if answer.applied else f"✗ {_read(command)}: refused"
         severity = "information" if answer.applied else "error"
         self.notify(answer.detail, title=title, severity=severity, markup=False, timeout=SHOWN)
 
@@ -205,6 +207,11 @@ class Commanding:
         except SuspendNotSupported as error:
             return code, error
         return code, failed
+
+
+def _read(command: str) -> str:
+    """A command as a person reads it."""
+    return command.replace("_", " ")
 
 
 @contextmanager
