@@ -184,6 +184,8 @@ async def test_a_persons_change_that_is_tested_is_told_where_it_is_decided(
     ("decision", "by", "reason", "says"),
     [
         ("vetoed", "person", "too slow", "vetoed by a person: too slow"),
+        ("vetoed", "person", "a person vetoed it", "vetoed by a person"),
+        ("refused", "person", "a person's edit 1a2b3c takes its place", "turned away: a person's edit 1a2b3c takes"),
         ("approved", "clock", "", "let in by the clock"),
         ("refused", "engine", "its sandbox is gone", "turned away by the engine: its sandbox is gone"),
     ],
@@ -198,6 +200,7 @@ async def test_a_decision_elsewhere_closes_the_screen_and_what_was_asked_and_say
         await again(pilot)
         await until(lambda: pilot.app.screen is screen_of(pilot))
         await until(lambda: f"guard: {says}" in said(pilot))
+        assert said(pilot).count("a person") <= 1
 
 
 async def test_another_that_waits_afterwards_does_not_take_the_place_of_the_first_unseen(db: Path) -> None:
@@ -219,6 +222,32 @@ async def test_without_an_editor_it_is_said_where_the_file_lies(db: Path, monkey
     async with viewer(db) as pilot:
         await press(pilot, "i", "e")
         assert "there is no editor" in said(pilot) and "/m/guard.py" in said(pilot)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_an_edit_of_what_waits_is_told_while_it_is_tested_and_takes_its_place_with_a_word(
+    db: Path, size: tuple[int, int]
+) -> None:
+    source = REVISED + "LATER = 1\n"
+    edit = blob_hash(source.encode())
+    begun, fit = module(source, "guard", written_by="person", derived_from=DIGEST, replaces=ELDER)
+    async with viewer(db, size=size) as pilot:
+        await press(pilot, "i")
+        assert "a person's edit" not in text(pilot)
+        await written(db, [begun])
+        await until(lambda: f"a person's edit {edit[:6]} is tested: it takes the place of what" in text(pilot))
+        await written(db, [ev.MechanismValidated(hash=edit, name="guard", problems=["it blocks everything"])])
+        await until(lambda: f"a person's edit {edit[:6]} was refused: it blocks everything" in text(pilot))
+        assert is_deciding(pilot)
+        word = f"a person's edit {edit[:6]} takes its place"
+        approved = ev.InjectionDecided(hash=edit, name="guard", decision="approved", by="person")
+        await written(db, [begun, fit, decided("refused", "person", word), approved])
+        await until(lambda: word in said(pilot))
+        assert pilot.app.screen is screen_of(pilot)
+        await press(pilot, "4", "z")
+        await again(pilot)
+        [row] = [line for line in lines(pilot) if "✗ guard" in line]
+        assert f"refused  {word}" in row
 
 
 async def test_nothing_to_veto_is_said(db: Path) -> None:

@@ -130,7 +130,7 @@ async def test_a_waiting_mechanism_is_edited_in_the_persons_editor(tmp_path: Pat
         waits(terminal)
         digest = view(folder).waiting.hash  # type: ignore[union-attr]
         terminal.keys("i").wait("waits for a decision").keys("e").wait("✓ edit")
-        terminal.wait("takes its place", 60).wait("1 Trials")
+        terminal.wait("turned away: a person's edit", 60).wait("1 Trials")
         terminal.wait(lambda: view(folder).active, 60)
         [active] = [view(folder).mechanisms[digest] for digest in view(folder).active]
         assert (active.written_by, active.derived_from) == ("person", digest)

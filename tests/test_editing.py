@@ -14,6 +14,7 @@ from searches import mechanism
 from test_research import BLOCKS
 
 import engine.session.watching as watching
+from engine.record.evidence import edit_of
 
 
 @pytest.mark.parametrize("save", [by_rename, in_place])
@@ -44,6 +45,9 @@ async def test_a_change_to_what_waits_is_let_in_in_its_place(tmp_path: Path) -> 
         elder = told.s.view.mechanisms[told.s.view.waiting.hash]
         by_rename(Path(elder.path), mechanism("probe", BLOCKS.replace("'no'", "'never'")))
         assert await research == "refused"
+        heir = edit_of(told.s.view, elder.hash)
+        assert heir is not None and elder.status == "refused"
+        assert elder.reason == f"a person's edit {heir.hash[:6]} takes its place"
         await told.s.go(1)
         heir = told.s.view.mechanisms[told.s.view.active[-1]]
         assert (heir.name, heir.written_by, len(told.s.view.active)) == ("probe", "person", 2)

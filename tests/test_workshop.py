@@ -150,7 +150,7 @@ async def test_an_edited_module_replaces_the_one_that_waits(tmp_path: Path, wait
         taken = commands(s)
         await asyncio.to_thread(path.write_text, OWN.replace("'no'", "'never'"))
         assert (await taken.handle(Command("edit", {"name": "own_idea"}, "person"))).applied
-        assert await waiting[0] == "refused" and decision(s, event).reason.endswith("takes its place")
+        assert await waiting[0] == "refused" and decision(s, event).reason.endswith(" takes its place")
         await until(lambda: any(known.status == "approved" for known in s.view.mechanisms.values()))
         await s.go(1)
         [digest] = s.view.active

@@ -58,10 +58,16 @@ def named(view: View, asked: str) -> Mechanism:
     return next((each for each in found if each.hash in view.active), found[-1])
 
 
-def evidence_lines(view: View, mechanism: Mechanism, width: int = WIDTH) -> list[str]:
-    """All that is known of it: the verdict first, then what it is, would do, and did. Tables and acts fit the width;
-    facts are wrapped for 80 columns.
-    """
+def edit_of(view: View, digest: str) -> Mechanism | None:
+    """The change to this module's file that a person made last; None where there was none."""
+    edits = [each for each in view.mechanisms.values() if each.derived_from == digest and each.written_by == "person"]
+    tested = [each for each in edits if each.status == "written"]  # at most one, and written again perhaps
+    found = tested or edits
+    return found[-1] if found else None
+
+
+def evidence_lines(view: View, mechanism: Mechanism) -> list[str]:
+    """All that is known of it, in at most 80 columns: the verdict first, then what it is, would do, and did."""
     lines = [
         *labelled("verdict", verdict(mechanism)),
         *(labelled("expected", expected(mechanism)) if mechanism.evidence else []),

@@ -49,6 +49,20 @@ def clean(text: object, width: int = LONGEST_TEXT) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
+def because(what: str, by: str = "", reason: str = "") -> str:
+    """Who decided, and why, to stand behind what was decided: " by a person: too slow". Nothing is said twice.
+
+    `by` is "by a person" or the like, where it is known. A reason such as "a person vetoed it", which the record has
+    where a person gave none, says all of it.
+    """
+    doer, reason = by.removeprefix("by "), clean(reason, 300)
+    if reason in (f"a person {what} it", f"{doer} {what} it"):
+        return f" by {reason.removesuffix(f' {what} it')}"
+    if not by or (reason and reason.startswith((f"{doer} ", f"{doer}'s "))):
+        return f": {reason}" if reason else ""
+    return f" {by}: {reason}" if reason else f" {by}"
+
+
 def labelled(label: str, text: object, width: int = 11) -> list[str]:
     """A fact on as many lines as it takes: its label, then the text in a column that begins at `width`."""
     # A word that is longer, such as a path, stays whole: a person copies it.

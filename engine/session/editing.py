@@ -191,8 +191,8 @@ class Editing:
         if research is not None and in_work and elder.status in ("written", "refused"):
             await self.course.call_off(research, f"a person's change to {elder.name} takes its place")
         approved = _decided(written, "approved", "a person wrote it")
-        replaced = _decided(elder, "refused", f"a person's change {written.hash[:12]} takes its place")
-        if await self.workshop.settle(replaced, approved):
+        replaced = f"a person's edit {written.hash[:6]} takes its place"
+        if await self.workshop.settle(_decided(elder, "refused", replaced), approved):
             return
         if elder.status in ("active", "approved") and written.replaces != elder.hash:
             await self.journal.record(replace(written, replaces=elder.hash))

@@ -9,10 +9,10 @@ from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.screen import ModalScreen
 
-from engine.record.evidence import DECIDERS, verdict
-from engine.record.view import Mechanism
+from engine.record.evidence import DECIDERS, edit_of, verdict
+from engine.record.view import Mechanism, View
 from engine.record.wording import because, clean
-from tui.actions import INJECTION_ACTIONS, Action
+from tui.actions import INJECTION_ACTIONS
 from tui.panes.banner import until
 from tui.panes.mechanisms import difference_of, evidence_of, source_of
 from tui.screens.asking import Ask, Confirm
@@ -175,9 +175,10 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
         else:
             head, said = until(moment), waiting.reason if waiting is not None else ""
         first = Text.assemble((f" {head} ", "alert"))
+        edit = [Text(line, "strong") for line in wrapped(_edit_told(moment.view, self.digest), width)]
         if first.cell_len + 2 + len(said) <= width:
-            return [first.append(f"  {clean(said, 300)}")] if said else [first]
-        return [first, *(Text(line) for line in wrapped(clean(said, 300), width))]
+            return [first.append(f"  {clean(said, 300)}") if said else first, *edit]
+        return [first, *(Text(line) for line in wrapped(clean(said, 300), width)), *edit]
 
     def _change(self) -> Mechanism | None:
         """A person's change to it that is tested."""
@@ -192,11 +193,9 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
         if decision is None:
             said = "it waits no longer"
         else:
-            who = DECIDERS.get(decision.by, decision.by)
-            said = f"{DECISIONS.get(decision.decision, decision.decision)} {who}"
-            said += because(decision.decision, decision.reason)
-        if decision is None or decision.by != "person" or decision.decision not in self._asked:
-            self.notify(said, title=clean(self.known.name, 40), markup=False, timeout=SHOWN_SECONDS)
+            why = because(decision.decision, DECIDERS.get(decision.by, decision.by), decision.reason)
+            said = DECISIONS.get(decision.decision, decision.decision) + why
+        self.notify(said, title=clean(self.known.name, 40), markup=False, timeout=SHOWN_SECONDS)
         self.pop_until_active()
         self.dismiss(None)
 
@@ -246,4 +245,15 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
         """The keys that there are."""
         from tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(self.actions))
+        self.app.push_screen(HelpScreen(INJECTION_ACTIONS))
+
+
+def _edit_told(view: View, digest: str) -> str:
+    """What becomes of a person's change to the module that waits; empty where there is none."""
+    edit = edit_of(view, digest)
+    if edit is None or edit.status not in ("written", "refused"):
+        return ""
+    name = f"a person's edit {edit.hash[:6]}"
+    if edit.status == "written":
+        return f"{name} is tested: it takes the place of what is shown here if it is fit"
+    return f"{name} was refused: {clean(edit.reason, 200)}"
