@@ -10,7 +10,7 @@ from fast_sessions import until
 from test_app_mechanisms import GUARD, OTHER, REVISED, activated
 from test_app_mechanisms import written as module
 from textual.pilot import Pilot
-from viewers import again, lines, press, said, screen_of, text, viewer, write_at, written
+from viewers import again, lines, press, quiet, said, screen_of, text, viewer, write_at, written
 
 from engine.control import Answer
 from engine.record import events as ev
@@ -201,6 +201,37 @@ async def test_a_decision_elsewhere_closes_the_screen_and_what_was_asked_and_say
         await until(lambda: pilot.app.screen is screen_of(pilot))
         await until(lambda: f"guard: {says}" in said(pilot))
         assert said(pilot).count("a person") <= 1
+
+
+@pytest.mark.parametrize(("command", "decision"), [("approve", "approved"), ("veto", "vetoed")])
+async def test_who_decides_here_is_told_once_by_the_answer(
+    db: Path, monkeypatch: pytest.MonkeyPatch, command: str, decision: str
+) -> None:
+    answers = iter([Answer(False, "it cannot be written"), Answer(True, "it is done")])
+    monkeypatch.setattr("tui.screens.commanding.holder", lambda db: Holder(1, told.NAME, "", 0.0))
+    monkeypatch.setattr("tui.screens.commanding.send", lambda *given, **how: next(answers))
+    keys = {"approve": ("a", "y"), "veto": ("v", "enter")}[command]
+    async with viewer(db) as pilot:
+        await press(pilot, "i", *keys)
+        assert said(pilot) == f"✗ {command}: refused: it cannot be written" and is_deciding(pilot)
+        quiet(pilot)
+        await press(pilot, *keys)
+        await written(db, [decided(decision, "person", f"a person {decision} it")])
+        await again(pilot)
+        await until(lambda: pilot.app.screen is screen_of(pilot))
+        assert said(pilot) == f"✓ {command}: it is done"
+
+
+async def test_a_decision_that_was_turned_down_here_and_made_elsewhere_is_told(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.screens.commanding.holder", lambda db: Holder(1, told.NAME, "", 0.0))
+    monkeypatch.setattr("tui.screens.commanding.send", lambda *given, **how: Answer(False, "it cannot be written"))
+    async with viewer(db) as pilot:
+        await press(pilot, "i", "a", "y")
+        await written(db, [decided("approved", "person", "a person approved it")])
+        await again(pilot)
+        await until(lambda: "guard: let in by a person" in said(pilot))
 
 
 async def test_another_that_waits_afterwards_does_not_take_the_place_of_the_first_unseen(db: Path) -> None:

@@ -7,7 +7,8 @@ that comes back as events. What a command does is of the newest event, also wher
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,13 @@ class Commanding:
         super().__init__()
         self._unanswered = Unanswered()
 
-    def order(self: "SessionScreen", command: str, arguments: Mapping[str, object] | None = None) -> None:
-        """Send a command; say that it was applied, or why not, and meanwhile that it is waited for."""
+    def order(
+        self: "SessionScreen",
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        then: Callable[[Answer], None] = lambda answer: None,
+    ) -> None:
+        """Send a command; say that it was applied, or why not, and meanwhile that it is waited for. `then` is told."""
         sent = self._unanswered.sent(self, _read(command))
 
         def work() -> None:
@@ -59,6 +65,7 @@ class Commanding:
             except Exception as error:  # in a thread it would vanish, and the person wait for an answer
                 answer = Answer(False, f"{type(error).__name__}: {error}")
             self.app.call_from_thread(self._answered, command, answer, sent)
+            self.app.call_from_thread(then, answer)
 
         asked = self.set_timer(SILENCE, lambda: self._unanswered(command))
         self.run_worker(work, thread=True, group="commands", exit_on_error=False)

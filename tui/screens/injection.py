@@ -1,5 +1,6 @@
 """The decision on an injection, on one screen: what it is for, what it would have done, its source, and its hash."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -9,6 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.screen import ModalScreen
 
+from engine.control import Answer
 from engine.record.evidence import DECIDERS, edit_of, verdict
 from engine.record.view import Mechanism, View
 from engine.record.wording import because, clean
@@ -36,7 +38,8 @@ DECISIONS = {"approved": "let in", "vetoed": "vetoed", "refused": "turned away"}
 class InjectionScreen(Keeping, Searching, ModalScreen[None]):
     """One module that waits. What is sent carries its hash: a decision about another source is refused.
 
-    Whoever decides, it closes and says who did; so does what is asked over it. Low terminals show one part at a time.
+    Whoever decides, it closes, and so does what is asked over it; who did is said, but not to the person who did here,
+    as the command's answer says so. Low terminals show one part at a time.
     """
 
     heading: ClassVar = "the decision"
@@ -65,8 +68,8 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
         self._difference = ""
         self._fitted = 0
         self._closes = False
-        self._asked: set[str] = set()
-        """What was asked for here: its answer is told already."""
+        self._sent = ""
+        """The decision that was sent from here and was not turned down."""
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
@@ -189,13 +192,12 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
     def _close(self) -> None:
         """Say who decided, unless that was answered to the person here, and close with all that was asked over it."""
         self._closes = True
-        decision = self.known.decision
-        if decision is None:
-            said = "it waits no longer"
-        else:
+        decision, said = self.known.decision, "it waits no longer"
+        if decision is not None:
             why = because(decision.decision, DECIDERS.get(decision.by, decision.by), decision.reason)
             said = DECISIONS.get(decision.decision, decision.decision) + why
-        self.notify(said, title=clean(self.known.name, 40), markup=False, timeout=SHOWN_SECONDS)
+        if decision is None or (decision.by, decision.decision) != ("person", self._sent):
+            self.notify(said, title=clean(self.known.name, 40), markup=False, timeout=SHOWN_SECONDS)
         self.pop_until_active()
         self.dismiss(None)
 
@@ -211,8 +213,7 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
 
         def answered(yes: str | None) -> None:
             if yes:
-                self._asked.add("approved")
-                self.session.order("approve", {"hash": self.digest})
+                self._send("approve", "approved", {})
 
         self.app.push_screen(Confirm("Approve", body), answered)
 
@@ -221,11 +222,19 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
 
         def answered(reason: str | None) -> None:
             if reason is not None:
-                self._asked.add("vetoed")
-                self.session.order("veto", {"hash": self.digest, **({"reason": reason} if reason.strip() else {})})
+                self._send("veto", "vetoed", {"reason": reason} if reason.strip() else {})
 
         hint = f"Turns {clean(self.known.name, 40)} away. Why? Level 2 is told; it may stay empty."
         self.app.push_screen(Ask("Veto", hint), answered)
+
+    def _send(self, command: str, decision: str, arguments: Mapping[str, object]) -> None:
+        self._sent = decision
+
+        def answered(answer: Answer) -> None:
+            if not answer.applied and self._sent == decision:
+                self._sent = ""
+
+        self.session.order(command, {"hash": self.digest, **arguments}, answered)
 
     def action_edit(self) -> None:
         """The person's own version in its place."""
