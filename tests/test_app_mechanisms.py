@@ -97,6 +97,30 @@ async def test_the_chain_comes_first_in_its_order_then_what_is_out_with_the_reas
         assert rows[3].split()[:3] == ["▽", "guard", "replaced"] and f"by guard {by}" in rows[3]
 
 
+async def test_what_an_engine_was_at_that_is_gone_is_interrupted_live_and_at_the_end_of_a_replay(
+    tmp_path: Path,
+) -> None:
+    answer = ev.ResearchRound(research=1, round="explore", answer_blob=blob_hash(GUARD.encode()), summary="three ideas")
+    begun = [ev.ResearchStarted(research=1, trial=3), answer]
+    events = [*told.beginning(), *told.trials()[:6], *begun, written(GUARD, "guard", research=1)[0]]  # type: ignore[arg-type]
+    db = write_at(tmp_path / "sessions.db", events, SOURCES)
+    for how in ({}, {"replay": True, "at": 3}):
+        async with viewer(db, size=(120, 40), **how) as pilot:
+            if how:
+                await until(lambda: screen_of(pilot).engine_watch.state.state == "gone")  # type: ignore[union-attr]
+                assert "guard" not in text(pilot)
+                await press(pilot, *["full_stop"] * 3)
+                await again(pilot)
+            await until(lambda: "! guard interrupted" in text(pilot))
+            await press(pilot, "4", "r")
+            await again(pilot)
+            assert "interrupted before its tests had" in " ".join(text(pilot).split())
+            await press(pilot, "6")
+            await again(pilot)
+            rounds = screen_of(pilot).query_one("#rounds", LineView).text().splitlines()
+            assert rounds[-1].split()[:2] == ["1", "interrupted"]
+
+
 async def test_the_newest_is_shown_until_another_is_chosen_and_esc_goes_back_to_it(db: Path) -> None:
     async with viewer(db, size=(80, 24)) as pilot:
         await press(pilot, "4", "s")

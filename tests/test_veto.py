@@ -197,6 +197,19 @@ async def test_a_veto_survives_the_death_of_the_engine(tmp_path: Path) -> None:
     assert view.researches[1].finished is not None and view.researches[1].finished.reason == "not now"
 
 
+async def test_a_research_that_an_earlier_engine_began_is_closed_and_begun_anew(tmp_path: Path) -> None:
+    db = tmp_path / "sessions.db"
+    async with Endpoint("specify") as server:
+        await killed_in_research(server, tmp_path, vetoed=False)
+        async with opened(db, {"resume": "s1"}, ENVIRON) as session:
+            assert session.journal.view.researches[1].interrupted
+            await session.session.run()
+        view = session.journal.view
+    first, second = (view.researches[number].finished for number in (1, 2))
+    assert first is not None and (first.outcome, first.reason) == ("failed", "the engine ended in the middle of it")
+    assert second is not None and second.outcome == "proposed" and len(view.researches) == 2
+
+
 @pytest.mark.parametrize("early", [True, False], ids=["before it goes on", "once it goes on"])
 async def test_a_research_that_an_earlier_engine_began_is_called_off(tmp_path: Path, early: bool) -> None:
     async with Endpoint("specify") as server:

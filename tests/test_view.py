@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from told_sessions import HASH, beginning, created, mechanism, run, trials, view_of, whole
 
 from engine.record import events as ev
 from engine.record.events import decode, encode, kind_of
+from engine.record.evidence import standing
 from engine.record.view import fold
 
 OTHER = "b" * 64
@@ -176,6 +178,36 @@ def test_a_stop_holds_until_the_session_has_ended_or_another_engine_takes_it_up(
     assert not view_of([*events[:-1], ended, stop]).ending, "what ended at once is not about to end"
     assert view_of([*events, ev.StateChanged(status="paused", by="person")]).ending
     assert not view_of([*events[:-1], ev.CommandApplied(command="pause")]).ending
+
+
+TAKEN_UP = ev.EngineStarted(pid=2, boot_id="b", sandbox="C", resumed=True)
+
+
+@pytest.mark.parametrize("end", [TAKEN_UP, ev.StateChanged(status="finished", reason="all is done")])
+def test_what_an_engine_left_written_and_begun_is_interrupted_until_it_is_written_again(end: ev.Event) -> None:
+    begun = [*beginning(), ev.ResearchStarted(research=1, trial=5), mechanism()[0]]
+    assert view_of(begun).mechanisms[HASH].state == "written" and not view_of(begun).researches[1].interrupted
+    view = view_of([*begun, end])
+    assert (view.mechanisms[HASH].status, view.mechanisms[HASH].state) == ("written", "interrupted")
+    assert view.researches[1].interrupted
+    assert standing(view.mechanisms[HASH]) == "interrupted before its tests had ended"
+    assert standing(view_of([*begun, mechanism()[1], end]).mechanisms[HASH]) == "interrupted before it was let in"
+    assert view_of([*begun, TAKEN_UP, mechanism()[0]]).mechanisms[HASH].state == "written"
+
+
+def test_a_module_that_waits_is_gone_on_with_by_the_next_engine_and_its_research_as_well() -> None:
+    told = msgspec.structs.replace(mechanism()[0], research=1)
+    view = view_of([*beginning(), ev.ResearchStarted(research=1, trial=5), told, *mechanism()[1:3], TAKEN_UP])
+    assert view.mechanisms[HASH].state == "waiting" and not view.researches[1].interrupted
+
+
+@pytest.mark.parametrize(("outcome", "due_after"), [("failed", 0), ("vetoed", 5), ("proposed", 5)])
+def test_a_research_that_an_engine_left_is_no_turn_unless_a_person_called_it_off(outcome: Any, due_after: int) -> None:
+    ended = ev.ResearchFinished(research=1, outcome=outcome)
+    begun = [*beginning(), ev.ResearchStarted(research=1, trial=5)]
+    assert view_of([*begun, ended]).research_due_after == 5
+    interrupted = [] if outcome == "proposed" else [TAKEN_UP]
+    assert view_of([*begun, *interrupted, ended]).research_due_after == due_after
 
 
 def test_lists_that_could_grow_for_ever_do_not() -> None:

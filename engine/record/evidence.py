@@ -117,11 +117,18 @@ def acts_lines(view: View, mechanism: Mechanism) -> list[str]:
 
 def standing(mechanism: Mechanism) -> str:
     """Its state, since when, and who decided."""
+    if mechanism.state == "interrupted":
+        return f"interrupted {how_far(mechanism)}"
     text = mechanism.status if mechanism.status != "active" else f"active since trial {mechanism.activated}"
     decided = mechanism.decision
     if decided is not None and mechanism.status in ("active", "approved"):
         return f"{text}, let in {DECIDERS.get(decided.by, decided.by)}"
     return text + (f": {mechanism.reason}" if mechanism.reason else "")
+
+
+def how_far(mechanism: Mechanism) -> str:
+    """How far one had come that was interrupted."""
+    return "before it was let in" if mechanism.evidence else "before its tests had ended"
 
 
 # --- before it is active ----------------------------------------------------------------------------------------------

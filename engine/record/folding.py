@@ -6,7 +6,7 @@ import msgspec
 
 from engine.record import acts
 from engine.record import events as ev
-from engine.record.folding_level2 import LEVEL2
+from engine.record.folding_level2 import LEVEL2, interrupt
 from engine.record.handlers import Handlers
 from engine.record.schema import VIEW_ONLY_KINDS
 from engine.record.settings import Settings
@@ -56,6 +56,7 @@ def _engine_started(view: View, event: ev.EngineStarted) -> None:
     view.activity = {}
     view.ending = False  # an engine is asked to stop, not its session: the next one goes on
     view.backed_off.clear()
+    interrupt(view)
 
 
 @_HANDLERS.on(ev.StateChanged)
@@ -64,6 +65,7 @@ def _state_changed(view: View, event: ev.StateChanged) -> None:
     if event.status in ENDED:
         acts.drop_unstarted(view)
         view.ending = False
+        interrupt(view)
 
 
 @_HANDLERS.on(ev.PhaseStarted)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from engine.record import events as ev
 from engine.record.handlers import Handlers
-from engine.record.view import Mechanism, Period, Research, View
+from engine.record.view import Mechanism, Period, Research, View, goes_on_without_engine
 
 LEVEL2 = Handlers()
 
@@ -29,7 +29,19 @@ def _research_round(view: View, event: ev.ResearchRound) -> None:
 def _research_finished(view: View, event: ev.ResearchFinished) -> None:
     research = view.researches[event.research]
     research.finished = event
-    view.research_due_after = research.trial
+    if not (research.interrupted and event.outcome == "failed"):  # else it is due again
+        view.research_due_after = research.trial
+    for mechanism in view.mechanisms.values():
+        if mechanism.research == event.research and mechanism.written_by != "person":
+            mechanism.interrupted = mechanism.status == "written"
+
+
+def interrupt(view: View) -> None:
+    """No engine runs the session, or the next one has only begun: nobody works on what Level 2 had in hand."""
+    for mechanism in view.mechanisms.values():
+        mechanism.interrupted = mechanism.status == "written"
+    for research in view.researches.values():
+        research.interrupted = research.finished is None and not goes_on_without_engine(view, research)
 
 
 # --- mechanisms -------------------------------------------------------------------------------------------------------
@@ -40,7 +52,8 @@ def _written(view: View, event: ev.MechanismWritten) -> None:
     known = view.mechanisms.get(event.hash)
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     # The same source written again keeps what it was seen to do.
-    view.mechanisms[event.hash] = replace(known, **fields, status="written") if known else Mechanism(**fields)
+    again = replace(known, **fields, status="written", interrupted=False) if known else Mechanism(**fields)
+    view.mechanisms[event.hash] = again
 
 
 @LEVEL2.on(ev.MechanismValidated)

@@ -56,6 +56,8 @@ class Mechanism:
     derived_from: str | None = None
     status: str = "written"
     reason: str = ""
+    interrupted: bool = False
+    """What worked on it ended first: it stays written."""
     problems: list[str] = field(default_factory=list)
     evidence: dict[str, Any] = field(default_factory=dict)
     decision: ev.InjectionDecided | None = None
@@ -63,6 +65,11 @@ class Mechanism:
     called: dict[str, int] = field(default_factory=dict)
     acts: list[ev.MechanismActed] = field(default_factory=list)
     failures: list[ev.MechanismFailed] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        """Its status, or "interrupted" for one that nobody works on any more."""
+        return "interrupted" if self.interrupted and self.status == "written" else self.status
 
     @property
     def activated(self) -> int | None:
@@ -92,12 +99,16 @@ class Mechanism:
 
 @dataclass
 class Research:
-    """One research of Level 2: its rounds so far and how it ended (None while it goes on)."""
+    """One research of Level 2: its rounds so far and how it ended (None while it goes on).
+
+    `interrupted`: its engine ended first, and the next one finds nothing in it to go on with.
+    """
 
     number: int
     trial: int
     rounds: list[ev.ResearchRound] = field(default_factory=list)
     finished: ev.ResearchFinished | None = None
+    interrupted: bool = False
 
 
 @dataclass
@@ -211,6 +222,12 @@ class View:
     def trials_left(self) -> int:
         """How many search trials the session may still start."""
         return max(0, self.settings.trials - self.completed)
+
+
+def goes_on_without_engine(view: View, research: Research) -> bool:
+    """Whether the next engine finds something to go on with: a module that waits, or was decided on."""
+    written = [known for known in view.mechanisms.values() if known.research == research.number]
+    return any(known.status == "waiting" or known.decision is not None for known in written)
 
 
 def trial_of(started: ev.TrialStarted, event: ev.TrialFinished, improvement: float | None = None) -> Trial:

@@ -178,18 +178,20 @@ class Session:
         await self.strategist.decide()
 
     async def _level2(self) -> None:
-        """Settle what an earlier engine left waiting, then research whenever it is due."""
+        """Settle what an earlier engine left waiting or cut short, then research whenever it is due."""
         view = self.journal.view
         if view.waiting is not None:
             await self.workshop.taken_up()
         for research in [research for research in view.researches.values() if research.finished is None]:
             written = [known for known in view.mechanisms.values() if known.research == research.number]
             decision = next((known.decision for known in reversed(written) if known.decision), None)
-            if decision is not None:  # else it was cut short, and is due again
+            if decision is None:  # a turn that was not taken: it is due again
+                word, reason = "failed", "the engine ended in the middle of it"
+            else:
                 word = "proposed" if decision.decision == "approved" else decision.decision
-                await self.journal.record(
-                    ResearchFinished(research=research.number, outcome=word, reason=decision.name)
-                )
+                reason = decision.name
+            finished = ResearchFinished(research=research.number, outcome=word, reason=reason)  # type: ignore[arg-type]
+            await self.journal.record(finished)
         await self._outer("2", self.research_due, self.researcher.research)
 
     def strategy_due(self) -> bool:

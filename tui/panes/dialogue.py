@@ -8,8 +8,8 @@ from textual.app import ComposeResult
 
 from engine.record import events as ev
 from engine.record.reader import RecordError
-from engine.record.view import Research, View
-from engine.record.wording import clean
+from engine.record.view import Research, View, goes_on_without_engine
+from engine.record.wording import clean, counted
 from tui.moment import Moment
 from tui.panes.pane import Pane
 from tui.prompts import Prompts
@@ -18,16 +18,16 @@ from tui.widgets.lines import LineView
 from tui.widgets.source import printable
 
 WAITING = "Level 2 has not begun: it researches after every second cycle of five trials"
+CUT = "the engine ended in the middle of it"
 OUTCOMES = {"proposed": "good", "retired": "warn", "refused": "warn", "failed": "bad", "vetoed": "warn"}
 
 
 class Entry(NamedTuple):
-    """A row: a round of a research, or (index None) its beginning or its end."""
+    """A row: a round of a research, or (index None) its beginning or its end; `cut`: its engine ended first."""
 
     research: Research
     index: int | None
-    cut_short: bool = False
-    """An engine was lost before the research had ended."""
+    cut: bool = False
 
     @property
     def round(self) -> ev.ResearchRound | None:
@@ -62,10 +62,11 @@ class DialoguePane(Pane):
         if self._prompts is None or self._prompts.feed is not moment.feed:
             self._prompts = Prompts(moment.feed)
         rounds = self.query_one("#rounds", LineView)
-        listed = (*_known(moment.view), moment.interrupted, rounds.size.width)
+        gone = moment.engine.state == "gone"
+        listed = (*_known(moment.view), gone, rounds.size.width)
         if listed != self._listed:
-            self._listed, self._entries = listed, entries_of(moment)
-            doing = "" if moment.interrupted else moment.view.activity.get("2", "")
+            self._listed, self._entries = listed, entries_of(moment.view, gone=gone)
+            doing = "" if gone else moment.view.activity.get("2", "")
             self.entitle(clean(doing, 60))
             off = WAITING if "2" in moment.view.settings.levels else "Level 2 is off in this session"
             said = [Text(line, "dim") for line in wrapped(off, max(20, rounds.size.width))]
@@ -109,14 +110,16 @@ class DialoguePane(Pane):
             self._say(self._moment, self._entries[event.index])
 
 
-def entries_of(moment: Moment) -> list[Entry]:
-    """Every round, and behind the last one of a research that goes on no more, how it ended."""
+def entries_of(view: View, *, gone: bool = False) -> list[Entry]:
+    """Every round, and behind the last one of a research that has ended, how; `gone`: no engine runs the session."""
     rows: list[Entry] = []
     for research in moment.view.researches.values():
         lost = moment.cut_short(research.number)
         rows += [Entry(research, index) for index in range(len(research.rounds))]
-        if research.finished is not None or lost or not research.rounds:
-            rows.append(Entry(research, None, lost))
+        cut = research.interrupted or (gone and not goes_on_without_engine(view, research))
+        cut = cut and research.finished is None
+        if research.finished is not None or cut or not research.rounds:
+            rows.append(Entry(research, None, cut))
     return rows
 
 
@@ -127,8 +130,8 @@ def row(entry: Entry) -> Text:
     if found is not None:
         return Text.assemble(number, (f"{found.round:<9}", "accent"), f" {clean(found.summary, 300)}")
     ended = research.finished
-    if entry.cut_short:
-        return Text.assemble(number, ("cut short", "warn"), " the engine was lost")
+    if ended is None and entry.cut:
+        return Text.assemble(number, ("interrupted", "warn"), f" {CUT}")
     if ended is None:
         return Text.assemble(number, ("begins   ", "accent"), f" after trial {research.trial}")
     return Text.assemble(
@@ -140,11 +143,10 @@ def ending(entry: Entry) -> str:
     """How a research ended, in a paragraph."""
     research, ended = entry.research, entry.research.finished
     begun = f"Research {research.number} began after trial {research.trial}"
-    if entry.cut_short:
-        return f"{begun}; {len(research.rounds)} rounds later the engine was lost. It is begun anew once one goes on."
+    rounds = f"{counted(len(research.rounds), 'round')} later"
     if ended is None:
-        return f"{begun} and goes on."
-    return f"{begun}; {len(research.rounds)} rounds later: {ended.outcome}.\n\n{clean(ended.reason, 2000)}"
+        return f"{begun}; {rounds} {CUT}." if entry.cut else f"{begun} and goes on."
+    return f"{begun}; {rounds}: {ended.outcome}.\n\n{clean(ended.reason, 2000)}"
 
 
 def messages(prompt: str) -> str:
@@ -164,7 +166,7 @@ def _known(view: View) -> tuple[object, ...]:
 
 
 def _ended(entry: Entry) -> bool:
-    return entry.index is None and (entry.cut_short or entry.research.finished is not None)
+    return entry.index is None and (entry.cut or entry.research.finished is not None)
 
 
 def _sides(asked: bool) -> Text:

@@ -1,12 +1,13 @@
 """The mechanisms in their order, and of the selected one its source, its difference, its evidence, or what it did."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from rich.text import Text
 from textual.app import ComposeResult
 
-from engine.record.evidence import acts_lines, evidence_lines
+from engine.record.evidence import acts_lines, evidence_lines, how_far
 from engine.record.reader import RecordError
 from engine.record.view import Mechanism, View
 from engine.record.wording import clean
@@ -28,11 +29,12 @@ SIGNS = {
     "written": ("…", "accent"),
     "refused": ("✗", "bad"),
     "vetoed": ("✗", "warn"),
-    "reverted": (OUT, "warn"),
-    "retired": (OUT, "dim"),
-    "replaced": (OUT, "dim"),
+    "reverted": ("▽", "warn"),
+    "retired": ("▽", "dim"),
+    "replaced": ("▽", "dim"),
+    "interrupted": ("!", "warn"),
 }
-"""The sign and the style of a mechanism's status."""
+"""The sign and the style of a mechanism's state."""
 WAITING = "No mechanism was written yet: Level 2 begins after ten trials."
 _LONGEST_NAME = 26
 _ROOM = 34
@@ -66,6 +68,7 @@ class MechanismsPane(Pane):
         self._moment = moment
         self._list(moment)
         chosen = chosen_of(moment.view, moment.selection.mechanism)
+        chosen = as_left(moment, chosen) if chosen is not None else None
         side = self.query_one("#side", LineView)
         width = side.size.width
         dark, off = self.app.current_theme.dark, "2" not in moment.view.settings.levels
@@ -96,11 +99,11 @@ class MechanismsPane(Pane):
     def _list(self, moment: Moment) -> None:
         """The rows, where one has changed, and the cursor on the selected one."""
         view, known = moment.view, self.query_one("#known", LineView)
-        lost = {each.hash for each in view.mechanisms.values() if _lost(moment, each)}
-        listed = (known.size.width, tuple(view.active), lost, [_state(each) for each in view.mechanisms.values()])
+        told = {digest: as_left(moment, each) for digest, each in view.mechanisms.items()}
+        listed = (known.size.width, tuple(view.active), [_state(each) for each in told.values()])
         if listed != self._listed:
-            self._listed, self._order = listed, in_order(view.mechanisms, view.active)
-            known.show_lines(rows(view, self._order, known.size.width, lost))
+            self._listed, self._order = listed, in_order(told, view.active)
+            known.show_lines(rows(view, self._order, known.size.width))
             known.styles.height = max(1, len(self._order))
             known.display = bool(self._order)
             self.entitle(f"{len(view.active)} active" if self._order else "")
@@ -140,6 +143,13 @@ def chosen_of(view: View, digest: str | None) -> Mechanism | None:
     return view.mechanisms.get(digest or "") or next(reversed(view.mechanisms.values()), None)
 
 
+def as_left(moment: Moment, mechanism: Mechanism) -> Mechanism:
+    """As an engine that is gone has left it: what it was writing or testing is interrupted, and no event says so."""
+    if moment.engine.state == "gone" and mechanism.status == "written":
+        return replace(mechanism, interrupted=True)
+    return mechanism
+
+
 def in_order(known: dict[str, Mechanism], active: list[str]) -> list[Mechanism]:
     """The active ones in the order in which they are asked, then the others, the newest first."""
     others = [mechanism for digest, mechanism in reversed(known.items()) if digest not in active]
@@ -155,22 +165,13 @@ def rows(view: View, order: list[Mechanism], width: int, lost: Collection[str] =
     return [_row(view, each, place, room, each.hash in lost) for place, each in enumerate(order, 1)]
 
 
-def _row(view: View, mechanism: Mechanism, place: int, room: int, lost: bool) -> Text:
-    sign, style = ("!", "warn") if lost else SIGNS.get(mechanism.status, ("?", "warn"))
+def _row(view: View, mechanism: Mechanism, place: int, room: int) -> Text:
+    sign, style = SIGNS.get(mechanism.state, ("?", "warn"))
     active = mechanism.status == "active"
     row = Text.assemble((f"{place if active else '':>2} ", "dim"), (sign, style))
     row.append(f" {padded(clean(mechanism.name, _LONGEST_NAME), room)} ", "strong" if active else "")
-    row.append(f"{mechanism.status:<8} ", style if style != "alert" else "strong")
-    told = "untested: the engine was lost" if lost else _told(view, mechanism)
-    return row.append(told, "" if active else "dim")
-
-
-def _lost(moment: Moment, mechanism: Mechanism) -> bool:
-    """Whether an engine was lost before it was tested; a person's change is tested again once one goes on."""
-    if mechanism.status != "written":
-        return False
-    of = mechanism.research if mechanism.written_by != "person" else None
-    return moment.interrupted or (of is not None and moment.cut_short(of))
+    row.append(f"{mechanism.state:<8} ", style if style != "alert" else "strong")
+    return row.append(_told(view, mechanism), "" if active else "dim")
 
 
 def _told(view: View, mechanism: Mechanism) -> str:
@@ -181,6 +182,8 @@ def _told(view: View, mechanism: Mechanism) -> str:
     heir = next((each for each in view.mechanisms.values() if each.replaces == mechanism.hash and each.periods), None)
     if mechanism.status == "replaced" and heir is not None:
         why = f"by {clean(heir.name, _LONGEST_NAME)} {heir.hash[:6]}"
+    elif mechanism.state == "interrupted":
+        why = how_far(mechanism)
     else:
         why = "" if mechanism.status == "active" else clean(mechanism.reason, 200)
     return "  ".join(part for part in (told, why) if part)
@@ -188,7 +191,7 @@ def _told(view: View, mechanism: Mechanism) -> str:
 
 def _state(mechanism: Mechanism) -> tuple[object, ...]:
     called = sum(mechanism.called.values())
-    known = (mechanism.hash, mechanism.status, mechanism.reason, called, mechanism.acted, len(mechanism.periods))
+    known = (mechanism.hash, mechanism.state, mechanism.reason, called, mechanism.acted, len(mechanism.periods))
     return (*known, len(mechanism.failures), len(mechanism.evidence), len(mechanism.problems))
 
 
