@@ -16,7 +16,7 @@ def test_the_lines_say_what_matters() -> None:
     assert "trial 3: val_bpb 2.6100, -1.3867 to the baseline (beyond the noise when it was kept)" in text
     assert "BATCH 64 → 32" in text
     assert "-1.3800 over 2 fresh runs each, 95 % interval -1.4200 to -1.3400" in text
-    assert "decided 1 times, acted 1 times" in text
+    assert "decided 1 time, acted 1 time" in text
     assert "level 2    tabu_search (" in text and "source: /m/tabu.py" in text
 
 
@@ -41,7 +41,7 @@ def test_a_mechanism_that_never_came_in_is_told_with_the_verdict_and_the_effect_
     lines = summary_lines(view_of([*beginning(), written, tested, vetoed]))
     begins = next(number for number, line in enumerate(lines) if line.startswith("level 2"))
     assert lines[begins:-1] == [
-        f"level 2    tabu_search ({HASH[:12]}): vetoed: not now",
+        f"level 2    tabu_search ({HASH[:12]}): vetoed by a person: not now",
         "           avoid repeats",
         "           would have acted in 3 of 5 trials; it blocks nothing",
         "           expected no clear effect: the best would end 0.01 lower; -0.0100 (0",

@@ -185,9 +185,9 @@ def test_sessions_lists_the_newest_first(told: Shell) -> None:
 
 
 def test_tail_prints_the_last_lines_or_events(told: Shell) -> None:
-    assert told("tail", "-n", "1")[1] == "finished by engine: all 7 trials are done\n"
+    assert told("tail", "-n", "1")[1] == "finished: all 7 trials are done\n"
     assert told("tail", "-n", "0")[1] == ""
-    assert told("tail", "-f", "-n", "1")[1] == "finished by engine: all 7 trials are done\n"
+    assert told("tail", "-f", "-n", "1")[1] == "finished: all 7 trials are done\n"
     last = [json.loads(line) for line in told("tail", "-n", "2", "--json")[1].splitlines()]
     assert [event["kind"] for event in last] == ["confirmed", "state_changed"]
     assert last[1]["seq"] == last[0]["seq"] + 1

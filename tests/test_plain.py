@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from told_sessions import HASH, NAME, beginning, created, mechanism, run, trials, view_of, whole, write
@@ -17,6 +18,10 @@ def lines_of(events: list[ev.Event]) -> list[str]:
     narrator = Narrator()
     told = [narrator.tell(number, 1000.0 + number, event) for number, event in enumerate(events, 1)]
     return [line for line in told if line]
+
+
+def decided(decision: Any, by: Any, reason: str) -> ev.Event:
+    return ev.InjectionDecided(hash=HASH, name="tabu_search", decision=decision, by=by, reason=reason)
 
 
 def test_the_first_lines_name_model_profile_and_settings() -> None:
@@ -95,10 +100,30 @@ def test_every_kind_of_event_is_told_or_passed_over_without_harm() -> None:
         ]
     )
     assert len([line for line in told if line]) == 5 + 22
-    assert "paused by person: a person paused it" in told
-    assert "guidance by person: (taken back)" in told
-    assert "freeze by person refused: no such parameter" in told
+    assert "paused by a person" in told
+    assert "guidance by a person: (taken back)" in told
+    assert "freeze by a person refused: no such parameter" in told
     assert "extended to 9 trials" in told
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (decided("vetoed", "person", "a person vetoed it"), "mechanism tabu_search vetoed by a person"),
+        (decided("vetoed", "person", "too slow"), "mechanism tabu_search vetoed by a person: too slow"),
+        (decided("approved", "person", "a person wrote it"), "mechanism tabu_search approved: a person wrote it"),
+        (decided("refused", "clock", "too late"), "mechanism tabu_search refused by the clock: too late"),
+        (ev.StateChanged(status="running", reason="a person resumed it", by="person"), "running: a person resumed it"),
+        (
+            ev.StateChanged(status="running", reason="it was given more", by="person"),
+            "running by a person: it was given more",
+        ),
+        (ev.StateChanged(status="failed", reason="no metric"), "failed: no metric"),
+        (ev.StateChanged(status="finished"), "finished by the engine"),
+    ],
+)
+def test_who_decided_and_why_is_told_without_saying_it_twice(event: ev.Event, line: str) -> None:
+    assert lines_of([*beginning(), mechanism()[0], event])[-1] == line
 
 
 @pytest.mark.parametrize("hostile", ["\x1b[2J\x1b]0;title\x07", "a\nb\rc\x00", "x" * 10_000, "\u202eevil"])
@@ -127,7 +152,7 @@ def test_the_progress_line_tells_trial_time_share_and_loss() -> None:
 def test_the_progress_line_of_a_pause_says_what_still_trains() -> None:
     started = run("trial-1", 1, 4.0)[0]
     view = view_of([*beginning(), started, ev.StateChanged(status="paused", reason="a person paused it", by="person")])
-    assert progress_line(view, 0.0) == "paused: a person paused it; trial-1 trains to its end"
+    assert progress_line(view, 0.0) == "paused by a person; trial-1 trains to its end"
     assert "between two runs" in progress_line(view_of(beginning()), 0.0)
 
 

@@ -59,7 +59,7 @@ async def test_four_rounds_are_recorded_and_the_module_waits_for_the_boundary(tm
         assert [done.round for done in told.rounds] == ["explore", "critique", "specify", "generate"]
         assert [done.summary for done in told.rounds][:2] == ["It repeats.", "new tabu: so"]
         assert (await s.journal.blob(told.rounds[0].answer_blob)).decode() == EXPLORED
-        assert told.finished is not None and told.finished.reason == "probe from tabu: approved"
+        assert told.finished is not None and told.finished.reason == "probe from tabu: let in"
         [known] = s.view.mechanisms.values()
         assert (known.status, known.written_by, s.view.active) == ("approved", "model", [])
         assert s.view.research_due_after == 3 and s.view.activity["2"] == ""

@@ -11,11 +11,10 @@ from engine.record import events as ev
 from engine.record.evidence import verdict
 from engine.record.folding import apply
 from engine.record.view import View
-from engine.record.wording import because, clean, ending, model_line, number, shown, signed
+from engine.record.wording import because, clean, ending, model_line, number, shown, signed, who
 from tui.deciding import decision_lines
 
 _TOLD_ONLY_AS_COMMANDS = ("stop", "kill_trial", "edit")
-_DECIDED_BY = {"person": "a person", "clock": "the clock", "auto": "the setting auto", "engine": "the engine"}
 _E = TypeVar("_E", bound=ev.Event)
 _tellers: dict[type[ev.Event], Callable[[View, Any], str | None]] = {}
 
@@ -99,8 +98,9 @@ def progress_line(view: View, now: float) -> str:
     ends = ending(view)
     if view.status == "paused":
         still = f"; {view.running.started.run} trains to its end" if view.running else ""
-        return f"paused: {clean(view.status_reason)}{still}" + (f"; {ends}" if ends else "")
-    busy = "; ".join(f"level {level}: {clean(text, 60)}" for level, text in view.activity.items() if text)
+        why = because("paused", "", view.status_reason)
+        return f"paused{why}{still}" + (f"; {ends}" if ends else "")
+    busy = "; ".join(f"level {level}: {clean(text, 50)}" for level, text in view.activity.items() if text)
     if view.running is None:
         troubles = [_model_failed(level, failed) for level, failed in view.backed_off.items()]
         return "; ".join(filter(None, [*troubles, busy, ends])) or f"{view.phase}: between two runs"
@@ -134,7 +134,8 @@ def _engine(view: View, event: ev.EngineStarted) -> str | None:
 
 @_tells(ev.StateChanged)
 def _state(view: View, event: ev.StateChanged) -> str:
-    return f"{event.status} by {event.by}" + (f": {clean(event.reason)}" if event.reason else "")
+    by = "" if event.by == "engine" and event.reason else f"by {who(event.by)}"
+    return event.status + because(event.status, by, event.reason)
 
 
 @_tells(ev.PhaseStarted)
@@ -182,17 +183,17 @@ def _strategy(view: View, event: ev.StrategyDecided) -> str:
 
 @_tells(ev.ParameterFrozen)
 def _frozen(view: View, event: ev.ParameterFrozen) -> str:
-    return f"{event.name} frozen by {event.by}"
+    return f"{event.name} frozen by {who(event.by)}"
 
 
 @_tells(ev.ParameterUnfrozen)
 def _unfrozen(view: View, event: ev.ParameterUnfrozen) -> str:
-    return f"{event.name} unfrozen by {event.by}"
+    return f"{event.name} unfrozen by {who(event.by)}"
 
 
 @_tells(ev.GuidanceGiven)
 def _guided(view: View, event: ev.GuidanceGiven) -> str:
-    return f"guidance by {event.by}: {clean(event.text) or '(taken back)'}"
+    return f"guidance by {who(event.by)}: {clean(event.text) or '(taken back)'}"
 
 
 @_tells(ev.ResearchStarted)
@@ -236,8 +237,8 @@ def _waiting(view: View, event: ev.InjectionWaiting) -> str:
 
 @_tells(ev.InjectionDecided)
 def _decided(view: View, event: ev.InjectionDecided) -> str:
-    reason = because(event.decision, event.reason)
-    return f"mechanism {clean(event.name, 60)} {event.decision} by {_DECIDED_BY[event.by]}{reason}"
+    why = because(event.decision, f"by {who(event.by)}", event.reason)
+    return f"mechanism {clean(event.name, 60)} {event.decision}{why}"
 
 
 @_tells(ev.MechanismActivated)
@@ -247,8 +248,8 @@ def _activated(view: View, event: ev.MechanismActivated) -> str:
 
 @_tells(ev.MechanismDeactivated)
 def _deactivated(view: View, event: ev.MechanismDeactivated) -> str:
-    reason = f": {clean(event.reason)}" if event.reason else ""
-    return f"mechanism {clean(event.name, 60)} {event.status} by {clean(event.by, 40)}{reason}"
+    why = because(event.status, f"by {who(event.by)}", event.reason)
+    return f"mechanism {clean(event.name, 60)} {event.status}{why}"
 
 
 @_tells(ev.MechanismActed)
@@ -286,9 +287,9 @@ def _backed_off(view: View, event: ev.LevelBackedOff) -> str:
 def _applied(view: View, event: ev.CommandApplied) -> str | None:
     if event.command not in _TOLD_ONLY_AS_COMMANDS:
         return None  # an event of its own says what came of it
-    return f"{event.command} by {clean(event.by, 40)}: {clean(event.detail)}"
+    return f"{event.command} by {who(event.by)}: {clean(event.detail)}"
 
 
 @_tells(ev.CommandRefused)
 def _command_refused(view: View, event: ev.CommandRefused) -> str:
-    return f"{event.command} by {clean(event.by, 40)} refused: {clean(event.detail)}"
+    return f"{event.command} by {who(event.by)} refused: {clean(event.detail)}"

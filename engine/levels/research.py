@@ -10,6 +10,7 @@ session asks for. The four rounds are one conversation. The workshop (validation
 """
 
 import json
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
@@ -38,6 +39,7 @@ from engine.record.events import (
 )
 from engine.record.schema import blob_hash
 from engine.record.view import Mechanism, View
+from engine.record.wording import because
 from engine.search.trials import PROPOSERS
 
 REPAIRS = 3
@@ -130,7 +132,10 @@ class Researcher:
             if not problems:
                 await self._say(f"asking for {written.name} to be let in")
                 outcome = await self.workshop.let_in(written, source)
-                return {"approved": "proposed"}.get(outcome, outcome), f"{written.name} from {picked}: {outcome}"
+                decided = self.journal.view.mechanisms[written.hash].decision
+                told = "" if decided is None else because(outcome, "", decided.reason).removeprefix(":").strip()
+                told = "let in" if outcome == "approved" or not told else told
+                return {"approved": "proposed"}.get(outcome, outcome), f"{_picked(written.name, picked)}: {told}"
             if repair == REPAIRS:
                 break
             again = render("repair", problems="\n".join(f"- {p}" for p in problems), packages=self.workshop.packages)
@@ -256,6 +261,12 @@ def _sources(view: View, sources: dict[str, str]) -> str:
 def _active(view: View, name: str | None) -> Mechanism | None:
     found = (view.mechanisms[digest] for digest in view.active)
     return next((known for known in found if known.name == name), None)
+
+
+def _picked(name: str, candidate: str) -> str:
+    """The module's name, and the candidate that it was made from, where that is called otherwise."""
+    same = re.sub(r"\W+", "_", candidate).strip("_").lower() == name
+    return name if same else f"{name} from {candidate}"
 
 
 def _summary(answer: Any) -> str:

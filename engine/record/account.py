@@ -37,11 +37,11 @@ def summary_lines(view: View) -> list[str]:
     runs = view.baseline_runs
     if runs:
         spread = f" ± {number(statistics.stdev(runs))}" if len(runs) > 1 else ""
-        lines.append(f"baseline   {name} {number(statistics.fmean(runs))}{spread} over {len(runs)} runs")
+        lines.append(f"baseline   {name} {number(statistics.fmean(runs))}{spread} over {counted(len(runs), 'run')}")
     lines += _best(view, name)
     if "1.5" in view.settings.levels:
         acted = sum(decided.acted for decided in view.strategies)
-        lines.append(f"level 1.5  decided {len(view.strategies)} times, acted {acted} times")
+        lines.append(f"level 1.5  decided {counted(len(view.strategies), 'time')}, acted {counted(acted, 'time')}")
     if "2" in view.settings.levels:
         lines += _level2(view)
     lines.append(f"model use  {_use(view)}")
@@ -91,7 +91,7 @@ def _best(view: View, name: str) -> list[str]:
         else ""
     )
     runs = min(len(confirmed.baseline), len(confirmed.best))
-    lines.append(f"confirmed  {signed(confirmed.difference)} over {runs} fresh runs each{low_high}")
+    lines.append(f"confirmed  {signed(confirmed.difference)} over {counted(runs, 'fresh run')} each{low_high}")
     if confirmed.held_out_baseline is not None and confirmed.held_out_best is not None:
         gap = signed(confirmed.held_out_best - confirmed.held_out_baseline)
         lines.append(

@@ -15,6 +15,7 @@ from engine.record.tables import table
 from engine.record.view import Mechanism, View
 from engine.record.wording import (
     WIDTH,
+    because,
     changes_from,
     clean,
     counted,
@@ -121,9 +122,13 @@ def standing(mechanism: Mechanism) -> str:
         return f"interrupted {how_far(mechanism)}"
     text = mechanism.status if mechanism.status != "active" else f"active since trial {mechanism.activated}"
     decided = mechanism.decision
-    if decided is not None and mechanism.status in ("active", "approved"):
-        return f"{text}, let in {DECIDERS.get(decided.by, decided.by)}"
-    return text + (f": {mechanism.reason}" if mechanism.reason else "")
+    by = DECIDERS.get(decided.by, decided.by) if decided is not None else ""
+    if by and mechanism.status in ("active", "approved"):
+        return f"{text}, let in {by}"
+    if mechanism.status == "replaced":  # what is told of it is still why it was let in
+        return text
+    decides = decided is not None and decided.decision == mechanism.status
+    return text + because(mechanism.status, by if decides else "", mechanism.reason)
 
 
 def how_far(mechanism: Mechanism) -> str:

@@ -9,6 +9,8 @@ from engine.search.parameters import Config, Value
 WIDTH = 80
 """Columns that a person's lines keep to where they are wrapped."""
 LONGEST_TEXT = 160
+_WHO = {"person": "a person", "model": "the model", "engine": "the engine"}
+_WHO |= {"stand-in": "the stand-in", "clock": "the clock", "auto": "the setting auto"}
 
 
 def number(value: float | None) -> str:
@@ -47,6 +49,11 @@ def clean(text: object, width: int = LONGEST_TEXT) -> str:
     """A text on one line without control characters, at most `width` characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def who(by: str) -> str:
+    """Who did something, as a sentence names them."""
+    return _WHO.get(by, clean(by, 40))
 
 
 def because(what: str, by: str = "", reason: str = "") -> str:

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from engine.record.evidence import acts_lines, evidence_lines, how_far
 from engine.record.reader import RecordError
 from engine.record.view import Mechanism, View
-from engine.record.wording import clean
+from engine.record.wording import because, clean
 from tui.feed import Feed
 from tui.moment import Moment
 from tui.panes.glyphs import OUT
@@ -185,7 +185,8 @@ def _told(view: View, mechanism: Mechanism) -> str:
     elif mechanism.state == "interrupted":
         why = how_far(mechanism)
     else:
-        why = "" if mechanism.status == "active" else clean(mechanism.reason, 200)
+        why = because(mechanism.status, "", mechanism.reason).removeprefix(":").strip()
+        why = "" if mechanism.status in ("active", "replaced") else why
     return "  ".join(part for part in (told, why) if part)
 
 

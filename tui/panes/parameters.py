@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 
 from engine.record.view import View
-from engine.record.wording import clean, shown
+from engine.record.wording import clean, counted, shown
 from engine.search.parameters import Config, Parameter, Value
 from tui.moment import Moment
 from tui.panes.glyphs import FROZEN_BY_LEVEL, FROZEN_BY_PERSON, LOCKED
@@ -108,7 +108,7 @@ class ParameterRows(LineView):
         told = f"  {_value(self._config.get(name))}, at first {_value(self._baseline.get(name))}"
         told += f"; {clean(values, 80)}" if values else ""
         lines = [Text.assemble((clean(name, 60), "strong"), told)]
-        tried = f"tried {self._tries[name]} times, kept {self._keeps[name]}"
+        tried = f"tried {counted(self._tries[name], 'time')}, kept {self._keeps[name]}"
         lines += [Text(held.words, held.style)] if held.words else []
         lines += [Text(tried, "dim")] if not parameter.locked else []
         lines += [Text(clean(parameter.meaning, 400), "dim")] if parameter.meaning else []
