@@ -174,6 +174,23 @@ def test_status_tells_that_a_person_stopped_the_session_while_its_engine_is_ther
     assert json.loads(told("status", other, "--json")[1])["ending"] is False
 
 
+def test_status_tells_the_difference_whether_it_may_be_noise_and_what_was_confirmed(told: Shell) -> None:
+    other = "20261122-0000-late-owl"
+    write(told.db, [created(other), *beginning()[1:]], other)
+    out = told("status", NAME)[1]
+    assert "trial 3: val_bpb 2.6100, -1.3867 to the baseline (beyond the noise when it was kept)\n" in out
+    assert "         confirmed: -1.3800 over 2 fresh runs each, 95 % interval -1.4200 to -1.3400\n" in out
+    status = json.loads(told("status", NAME, "--json")[1])
+    assert (status["best"]["trial"], status["best"]["beyond_noise"]) == (3, True)
+    assert status["best"]["difference"] == pytest.approx(2.61 - (3.98 + 4.01 + 4.0) / 3)
+    assert status["confirmed"] == {"difference": -1.38, "interval": [-1.42, -1.34]}
+    out = told("status", other)[1]
+    assert "the baseline: no trial was better (lowest val_bpb 3.9967)\n" in out and "over 2 fresh" not in out
+    status = json.loads(told("status", other, "--json")[1])
+    assert (status["best"]["trial"], status["best"]["difference"], status["best"]["beyond_noise"]) == (0, None, None)
+    assert status["confirmed"] is None
+
+
 def test_sessions_lists_the_newest_first(told: Shell) -> None:
     other = "20261122-0000-late-owl"
     write(told.db, [created(other, model="m"), *beginning()[1:]], other)

@@ -5,6 +5,7 @@ import statistics
 
 from engine.record.archive import archive_line
 from engine.record.credit import Credit, credit
+from engine.record.events import Confirmed
 from engine.record.evidence import expected, standing, verdict
 from engine.record.summary import cost, injections, sandbox_level
 from engine.record.view import Mechanism, View
@@ -38,7 +39,7 @@ def summary_lines(view: View) -> list[str]:
     if runs:
         spread = f" ± {number(statistics.stdev(runs))}" if len(runs) > 1 else ""
         lines.append(f"baseline   {name} {number(statistics.fmean(runs))}{spread} over {counted(len(runs), 'run')}")
-    lines += _best(view, name)
+    lines += _best(view)
     if "1.5" in view.settings.levels:
         acted = sum(decided.acted for decided in view.strategies)
         lines.append(f"level 1.5  decided {counted(len(view.strategies), 'time')}, acted {counted(acted, 'time')}")
@@ -68,36 +69,47 @@ def _trials(view: View) -> str:
     return f"{view.completed} of {view.settings.trials}" + (f": {told}" if told else "")
 
 
-def _best(view: View, name: str) -> list[str]:
-    best, baseline = view.history.best, view.baseline
-    if best is None or best.metric is None:
-        return [f"best       no valid {name} yet"]
-    if best.number == 0 or baseline is None:
-        return [f"best       the baseline: no trial was better (lowest {name} {number(best.metric)})"]
-    gap = f", {signed(best.metric - baseline.metric)} to the baseline" if baseline.metric is not None else ""
-    beyond = "beyond the noise" if best.beyond_noise else "within the noise"
-    lines = [
-        f"best       trial {best.number}: {name} {number(best.metric)}{gap} ({beyond} when it was kept)",
-        f"           {changes_from(best.config, baseline.config)}",
-    ]
-    confirmed = view.confirmed
+def _best(view: View) -> list[str]:
+    best, baseline, confirmed = view.history.best, view.baseline, view.confirmed
+    lines = [f"best       {best_told(view)}"]
+    if best is None or best.metric is None or best.number == 0 or baseline is None:
+        return lines
+    lines.append(f"           {changes_from(best.config, baseline.config)}")
     if confirmed is None:
         return lines
+    lines.append(f"confirmed  {confirmed_told(confirmed)}")
     if confirmed.difference is None:
-        return [*lines, "confirmed  no: it takes two valid fresh runs each of baseline and best to tell"]
-    low_high = (
-        f", 95 % interval {signed(confirmed.interval[0])} to {signed(confirmed.interval[1])}"
-        if confirmed.interval
-        else ""
-    )
-    runs = min(len(confirmed.baseline), len(confirmed.best))
-    lines.append(f"confirmed  {signed(confirmed.difference)} over {counted(runs, 'fresh run')} each{low_high}")
+        return lines
     if confirmed.held_out_baseline is not None and confirmed.held_out_best is not None:
         gap = signed(confirmed.held_out_best - confirmed.held_out_baseline)
         lines.append(
             f"held out   {gap} ({number(confirmed.held_out_best)} after {number(confirmed.held_out_baseline)})"
         )
     return lines
+
+
+def best_told(view: View) -> str:
+    """The best trial, its difference to the baseline, and whether that may be noise."""
+    best, baseline, name = view.history.best, view.baseline, metric_name(view)
+    if best is None or best.metric is None:
+        return f"no valid {name} yet"
+    if best.number == 0 or baseline is None:
+        which = "lowest" if view.history.direction == "minimize" else "highest"
+        return f"the baseline: no trial was better ({which} {name} {number(best.metric)})"
+    gap = f", {signed(best.metric - baseline.metric)} to the baseline" if baseline.metric is not None else ""
+    beyond = "beyond the noise" if best.beyond_noise else "within the noise"
+    return f"trial {best.number}: {name} {number(best.metric)}{gap} ({beyond} when it was kept)"
+
+
+def confirmed_told(confirmed: Confirmed) -> str:
+    """The difference that fresh runs of baseline and best had, with its interval."""
+    if confirmed.difference is None:
+        return "no: it takes two valid fresh runs each of baseline and best to tell"
+    told = ""
+    if confirmed.interval:
+        told = f", 95 % interval {signed(confirmed.interval[0])} to {signed(confirmed.interval[1])}"
+    runs = min(len(confirmed.baseline), len(confirmed.best))
+    return f"{signed(confirmed.difference)} over {counted(runs, 'fresh run')} each{told}"
 
 
 def _level2(view: View) -> list[str]:

@@ -78,7 +78,7 @@ def _baseline(view: View) -> dict[str, Any] | None:
 
 
 def confirmed(view: View) -> dict[str, Any] | None:
-    """What fresh runs of the baseline and the best came to: their difference, and its 95 % interval."""
+    """The difference that was confirmed, and its interval; None where there is none."""
     found = view.confirmed
     if found is None or found.difference is None:
         return None

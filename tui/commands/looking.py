@@ -107,18 +107,19 @@ def _status(args: Namespace, view: View) -> dict[str, Any]:
 
 
 def _best(view: View) -> dict[str, Any] | None:
-    """The best trial; `difference` to the baseline, and whether it lies beyond the noise, where it is another."""
+    """`difference` to the baseline and `beyond_noise` are null while no trial is better."""
     best, baseline = view.history.best, view.baseline
     if best is None or best.metric is None:
         return None
-    told: dict[str, Any] = {"trial": best.number, "metric": best.metric}
-    if best.number and baseline is not None and baseline.metric is not None:
-        told |= {"difference": best.metric - baseline.metric, "beyond_noise": best.beyond_noise}
-    return told
+    better = best.number > 0 and baseline is not None and baseline.metric is not None
+    gap = best.metric - baseline.metric if better else None
+    beyond = best.beyond_noise if better else None
+    return {"trial": best.number, "metric": best.metric, "difference": gap, "beyond_noise": beyond}
 
 
 def _status_lines(view: View, told: dict[str, Any], db: Path) -> list[str]:
-    from engine.record.wording import clean, ending, model_line, number, signed
+    from engine.record.account import best_told, confirmed_told
+    from engine.record.wording import clean, ending, model_line
 
     ended = told["status"] in ("finished", "failed")
     state = told["status"] if told["engine"] or ended else "interrupted"
@@ -126,14 +127,10 @@ def _status_lines(view: View, told: dict[str, Any], db: Path) -> list[str]:
     why += f", {ending(view)}" if told["ending"] else ""
     lines = [f"session  {view.session}: {state}{why}", f"model    {model_line(view)}"]
     lines.append(f"trials   {view.completed} of {view.settings.trials}, {view.phase}")
-    if (best := told["best"]) is not None:
-        noise = "" if best.get("beyond_noise", True) else ", within the noise"
-        gain = f", {signed(best['difference'])} to the baseline{noise}" if "difference" in best else ""
-        lines.append(f"best     trial {best['trial']}: {number(best['metric'])}{gain}")
-    if (found := told["confirmed"]) is not None:
-        low, high = found["interval"] or (None, None)
-        interval = f", 95 % interval {signed(low)} to {signed(high)}" if low is not None else ""
-        lines.append(f"confirmed {signed(found['difference'])}{interval}")
+    if view.history.best is not None:
+        lines.append(f"best     {best_told(view)}")
+    if view.confirmed is not None:
+        lines.append(f"         confirmed: {confirmed_told(view.confirmed)}")
     if told["cost"] is not None:
         lines.append(f"cost     {told['cost']:.4f}")
     now = _now(view, told, db)
