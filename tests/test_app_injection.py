@@ -1,13 +1,12 @@
 """The decision on an injection: what is read before it, who decides, and what becomes of it when another does."""
 
-import threading
 import time
 from pathlib import Path
 
 import pytest
 import told_sessions as told
 from fast_sessions import until
-from test_app_mechanisms import GUARD, OTHER, REVISED, activated
+from test_app_mechanisms import GUARD, REVISED, activated
 from test_app_mechanisms import written as module
 from textual.pilot import Pilot
 from viewers import again, lines, press, quiet, said, screen_of, text, viewer, write_at, written
@@ -16,7 +15,6 @@ from engine.control import Answer
 from engine.record import events as ev
 from engine.record.lock import Holder
 from engine.record.schema import blob_hash
-from tui.screens import commanding
 from tui.screens.asking import Ask, Confirm
 from tui.screens.injection import InjectionScreen
 
@@ -144,38 +142,6 @@ async def test_a_veto_asks_why_and_may_be_thought_better_of(db: Path) -> None:
         assert isinstance(pilot.app.screen, Ask)
         await press(pilot, *"too slow", "escape")
         assert is_deciding(pilot) and said(pilot) == ""
-
-
-async def test_a_command_that_is_not_answered_at_once_says_so_and_the_answer_after_it(
-    db: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answered = threading.Event()
-
-    def slow(*args: object, **how: object) -> Answer:
-        answered.wait()
-        return Answer(True, "paused")
-
-    monkeypatch.setattr(commanding, "holder", lambda db: Holder(1, told.NAME, "s", 0.0))
-    monkeypatch.setattr(commanding, "send", slow)
-    async with viewer(db) as pilot:
-        await pilot.press("P")
-        await until(lambda: "the engine has not answered yet" in said(pilot))
-        answered.set()
-        await until(lambda: "✓ pause: paused" in said(pilot))
-
-
-async def test_a_persons_change_that_is_tested_is_told_where_it_is_decided(
-    db: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tui.engine_watch.EngineWatch._watch", lambda self: None)  # the engine is taken to answer
-    async with viewer(db, size=(80, 24)) as pilot:
-        await press(pilot, "i")
-        change = blob_hash(OTHER.encode())
-        fields = {"purpose": "p", "source": "own", "path": "/m/guard.py"}
-        written_by = ev.MechanismWritten(hash=change, name="guard", written_by="person", derived_from=DIGEST, **fields)
-        await written(db, [written_by])
-        await again(pilot)
-        await until(lambda: f"your change {change[:12]} is tested" in text(pilot))
 
 
 # --- when another decides ---------------------------------------------------------------------------------------------

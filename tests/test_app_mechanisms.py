@@ -246,36 +246,3 @@ async def test_sources_of_a_mechanism_are_read_from_the_record_and_not_from_its_
             file.write("something else")
         await press(pilot, "d", "s")
         assert "something else" not in pane.query_one("#side", LineView).text()
-
-
-# --- when the engine is lost ------------------------------------------------------------------------------------------
-def lost() -> list[ev.Event]:
-    """A research had written a module, and tested it, when the engine was lost."""
-    said = ev.ResearchRound(research=1, round="explore", summary="stuck", answer_blob=blob_hash(GUARD.encode()))
-    begun = [ev.ResearchStarted(research=1, trial=5), said]
-    return [*told.beginning(), *told.trials()[:8], *begun, written(GUARD, "guard", research=1)[0]]
-
-
-async def test_what_an_engine_was_at_when_it_was_lost_is_told_as_cut_short(tmp_path: Path) -> None:
-    db = write_at(tmp_path / "sessions.db", lost(), SOURCES)
-    async with viewer(db) as pilot:
-        await until(lambda: screen_of(pilot).engine_watch.state.state == "gone")
-        await again(pilot)
-        await press(pilot, "4", "z")
-        assert "! guard written  untested: the engine was lost" in text(pilot)
-        await press(pilot, "6", "end")
-        assert "1 cut short the engine was lost" in text(pilot)
-        assert "1 rounds later the engine was lost. It is begun anew once one goes on." in text(pilot)
-
-
-async def test_a_research_that_was_begun_anew_leaves_the_elder_cut_short(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tui.engine_watch.EngineWatch._watch", lambda self: None)  # the engine is taken to answer
-    anew = [ev.EngineStarted(pid=2, boot_id="b", sandbox="C", resumed=True), ev.ResearchStarted(research=2, trial=5)]
-    for events, cut_short in ((lost(), False), ([*lost(), *anew], True)):
-        db = write_at(tmp_path / f"{cut_short}.db", events, SOURCES)
-        async with viewer(db) as pilot:
-            await press(pilot, "6", "z")
-            assert ("1 cut short the engine was lost" in text(pilot)) is cut_short
-            assert ("2 begins" in text(pilot)) is cut_short

@@ -139,17 +139,6 @@ def test_show_prints_the_object_or_the_summary(told: Shell) -> None:
     assert "STAND-IN" in told("show")[1]
 
 
-def test_status_tells_the_gain_whether_it_may_be_noise_and_what_was_confirmed(told: Shell) -> None:
-    status = json.loads(told("status", "--json")[1])
-    assert status["best"] == {"trial": 3, "metric": 2.61, "difference": pytest.approx(-1.3867, abs=1e-4)} | {
-        "beyond_noise": True
-    }
-    assert status["confirmed"] == {"difference": -1.38, "interval": [-1.42, -1.34]} and not status["ending"]
-    out = told("status")[1]
-    assert "best     trial 3: 2.6100, -1.3867 to the baseline\n" in out
-    assert "confirmed -1.3800, 95 % interval -1.4200 to -1.3400\n" in out
-
-
 def test_status_tells_an_ended_session_from_an_interrupted_one(told: Shell) -> None:
     status = json.loads(told("status", "--json")[1])
     assert (status["alive"], status["status"], status["trials"]) == (False, "finished", {"done": 7, "of": 7})

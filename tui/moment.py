@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from engine.record.view import ENDED, View
+from engine.record.view import View
 from tui.engine_watch import EngineState
 from tui.feed import Feed
 
@@ -42,17 +42,6 @@ class Moment:
     def at_head(self) -> bool:
         """Whether nothing newer is known."""
         return self.feed.position >= self.feed.head
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether nothing goes on any more although the session has not ended: its engine is lost."""
-        return self.engine.state == "gone" and self.view.status not in ENDED
-
-    def cut_short(self, research: int) -> bool:
-        """Whether an engine was lost during a research that has no end: it is interrupted, or was begun anew since."""
-        found = self.view.researches.get(research)
-        unfinished = found is None or found.finished is None
-        return unfinished and (self.interrupted or research < max(self.view.researches, default=0))
 
     @property
     def stale(self) -> bool:

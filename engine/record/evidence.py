@@ -67,8 +67,10 @@ def edit_of(view: View, digest: str) -> Mechanism | None:
     return found[-1] if found else None
 
 
-def evidence_lines(view: View, mechanism: Mechanism) -> list[str]:
-    """All that is known of it, in at most 80 columns: the verdict first, then what it is, would do, and did."""
+def evidence_lines(view: View, mechanism: Mechanism, width: int = WIDTH) -> list[str]:
+    """All that is known of it: the verdict first, then what it is, would do, and did. Tables and acts fit the width;
+    facts are wrapped for 80 columns.
+    """
     lines = [
         *labelled("verdict", verdict(mechanism)),
         *(labelled("expected", expected(mechanism)) if mechanism.evidence else []),

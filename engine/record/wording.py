@@ -94,8 +94,3 @@ def model_line(view: View) -> str:
     if view.stand_in:
         return f"{view.model}: a STAND-IN, rules in a model's place; what it finds says nothing of a language model"
     return view.model
-
-
-def because(decision: str, reason: str) -> str:
-    """A reason behind a colon; nothing where it says no more than the decision itself: "a person vetoed it"."""
-    return f": {clean(reason)}" if reason and reason != f"a person {decision} it" else ""

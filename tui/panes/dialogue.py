@@ -113,8 +113,7 @@ class DialoguePane(Pane):
 def entries_of(view: View, *, gone: bool = False) -> list[Entry]:
     """Every round, and behind the last one of a research that has ended, how; `gone`: no engine runs the session."""
     rows: list[Entry] = []
-    for research in moment.view.researches.values():
-        lost = moment.cut_short(research.number)
+    for research in view.researches.values():
         rows += [Entry(research, index) for index in range(len(research.rounds))]
         cut = research.interrupted or (gone and not goes_on_without_engine(view, research))
         cut = cut and research.finished is None

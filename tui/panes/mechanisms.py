@@ -29,9 +29,9 @@ SIGNS = {
     "written": ("…", "accent"),
     "refused": ("✗", "bad"),
     "vetoed": ("✗", "warn"),
-    "reverted": ("▽", "warn"),
-    "retired": ("▽", "dim"),
-    "replaced": ("▽", "dim"),
+    "reverted": (OUT, "warn"),
+    "retired": (OUT, "dim"),
+    "replaced": (OUT, "dim"),
     "interrupted": ("!", "warn"),
 }
 """The sign and the style of a mechanism's state."""
@@ -156,13 +156,11 @@ def in_order(known: dict[str, Mechanism], active: list[str]) -> list[Mechanism]:
     return [known[digest] for digest in active] + others
 
 
-def rows(view: View, order: list[Mechanism], width: int, lost: Collection[str] = ()) -> list[Text]:
-    """A row a mechanism: its place in the chain, its name, its state, and what it did or why it is out. `lost`: the
-    hashes of those that nobody tests any more.
-    """
+def rows(view: View, order: list[Mechanism], width: int) -> list[Text]:
+    """A row a mechanism: its place in the chain, its name, its state, and what it did or why it is out."""
     longest = max((len(clean(each.name, _LONGEST_NAME)) for each in order), default=0)
     room = min(longest, max(8, width - _ROOM))
-    return [_row(view, each, place, room, each.hash in lost) for place, each in enumerate(order, 1)]
+    return [_row(view, each, place, room) for place, each in enumerate(order, 1)]
 
 
 def _row(view: View, mechanism: Mechanism, place: int, room: int) -> Text:

@@ -7,7 +7,6 @@ that comes back as events. What a command does is of the newest event, also wher
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -33,8 +32,6 @@ EDITORS = ("sensible-editor", "editor", "nano", "vi")
 """Where EDITOR names none."""
 SHOWN = 8.0
 """Seconds for which an answer is shown."""
-SILENCE, UNTIL_GIVEN_UP = 0.6, 3.0
-"""Seconds until it is said that there is no answer yet, and for which that is shown."""
 
 
 class Commanding:
@@ -67,7 +64,6 @@ class Commanding:
             self.app.call_from_thread(self._answered, command, answer, sent)
             self.app.call_from_thread(then, answer)
 
-        asked = self.set_timer(SILENCE, lambda: self._unanswered(command))
         self.run_worker(work, thread=True, group="commands", exit_on_error=False)
 
     def _answered(self: "SessionScreen", command: str, answer: Answer, sent: int) -> None:

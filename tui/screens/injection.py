@@ -14,7 +14,7 @@ from engine.control import Answer
 from engine.record.evidence import DECIDERS, edit_of, verdict
 from engine.record.view import Mechanism, View
 from engine.record.wording import because, clean
-from tui.actions import INJECTION_ACTIONS
+from tui.actions import INJECTION_ACTIONS, Action
 from tui.panes.banner import until
 from tui.panes.mechanisms import difference_of, evidence_of, source_of
 from tui.screens.asking import Ask, Confirm
@@ -173,8 +173,6 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
         waiting = moment.view.waiting
         if moment.engine.state in ("gone", "silent"):
             head, said = "! the engine does not answer", moment.engine.says
-        elif change := self._change():
-            head, said = until(moment), f"your change {change.hash[:12]} is tested, and takes the place of this one"
         else:
             head, said = until(moment), waiting.reason if waiting is not None else ""
         first = Text.assemble((f" {head} ", "alert"))
@@ -182,12 +180,6 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
         if first.cell_len + 2 + len(said) <= width:
             return [first.append(f"  {clean(said, 300)}") if said else first, *edit]
         return [first, *(Text(line) for line in wrapped(clean(said, 300), width)), *edit]
-
-    def _change(self) -> Mechanism | None:
-        """A person's change to it that is tested."""
-        known = self.session.feed.newest.mechanisms.values()
-        changes = (each for each in known if each.derived_from == self.digest and each.written_by == "person")
-        return next((each for each in changes if each.status == "written"), None)
 
     def _close(self) -> None:
         """Say who decided, unless that was answered to the person here, and close with all that was asked over it."""
@@ -254,7 +246,7 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
         """The keys that there are."""
         from tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(INJECTION_ACTIONS))
+        self.app.push_screen(HelpScreen(self.actions))
 
 
 def _edit_told(view: View, digest: str) -> str:
