@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import told_sessions as told
+from fast_sessions import until
 from textual.pilot import Pilot
-from viewers import press, said, screen_of, text, viewer, write_at
+from viewers import again, press, said, screen_of, text, viewer, write_at, written
 
+from engine.record import events as ev
 from tui.panes.timeline import Timeline
 from tui.panes.trials import TrialsPane
 
@@ -168,3 +170,23 @@ async def test_a_record_that_cannot_be_read_holds_the_replay(db: Path) -> None:
         await pass_time(pilot, 60.0)
         assert not screen.clock.playing and "the replay holds" in said(pilot)
         assert pilot.app.is_running
+
+
+async def test_a_session_that_was_interrupted_and_goes_on_meanwhile_grows_under_the_replay(tmp_path: Path) -> None:
+    told_so_far = [*told.beginning(), *told.trials()[:6]]
+    db = await written(tmp_path / "sessions.db", told_so_far)
+    async with viewer(db, replay=True) as pilot:
+        await press(pilot, "space", *[">"] * 20)
+        await pass_time(pilot, 100.0)
+        await until(lambda: screen_of(pilot).moment().engine.state == "gone")
+        await again(pilot)
+        assert position(pilot) == len(told_so_far) and "! interrupted" in text(pilot)
+        more = [ev.EngineStarted(pid=2, boot_id="c", sandbox="C", resumed=True), *told.trials()[6:10]]
+        await written(db, more)
+        await again(pilot)
+        assert position(pilot) == len(told_so_far) and f"event {len(told_so_far)} of {len(told_so_far) + 5}" in text(
+            pilot
+        )
+        assert "interrupted" not in text(pilot), "it was not, as is known now"
+        await press(pilot, "]")
+        assert position(pilot) > len(told_so_far)

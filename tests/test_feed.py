@@ -263,6 +263,14 @@ def test_marks_are_where_something_stands_out(db: Path) -> None:
         assert feed.view.history.best is not None and feed.view.history.best.number == 0
 
 
+def test_what_was_vetoed_before_the_boundary_let_it_in_is_no_injection(tmp_path: Path) -> None:
+    vetoed = ev.InjectionDecided(hash=HASH, name="tabu_search", decision="vetoed", by="person")
+    events = mechanism()
+    db = write(tmp_path / "sessions.db", [*beginning(), *events[:4], vetoed, events[4]])
+    with Feed(db, NAME) as feed:
+        assert "injection" not in [mark.kind for mark in feed.marks()] and feed.view.active == []
+
+
 def test_windows_on_events_go_forward_by_kind(db: Path) -> None:
     with Feed(db, NAME) as feed:
         assert [row.seq for row in feed.rows(3, 4)] == [4, 5, 6, 7]

@@ -70,6 +70,19 @@ def test_what_the_outer_levels_did_is_a_line_each() -> None:
     assert "mechanism tabu_search acted on trial 6 (review): it was tried" in told
 
 
+def test_of_a_veto_and_the_boundary_only_what_came_first_is_told_as_done() -> None:
+    vetoed = ev.InjectionDecided(hash=HASH, name="tabu_search", decision="vetoed", by="person", reason="no")
+    events = mechanism()
+    late = lines_of([*beginning(), *events[:5], vetoed])
+    assert late[-2:] == [
+        "mechanism tabu_search active after trial 5",
+        "mechanism tabu_search vetoed by a person, too late: it is active: no",
+    ]
+    assert (
+        lines_of([*beginning(), *events[:4], vetoed, events[4]])[-1] == "mechanism tabu_search vetoed by a person: no"
+    )
+
+
 def test_every_kind_of_event_is_told_or_passed_over_without_harm() -> None:
     written = mechanism()[0]
     told = lines_of(

@@ -34,6 +34,8 @@ class Marks(list[Mark]):
         """Add what is to be marked of an event that the view has just folded."""
         if isinstance(event, ev.TrialFinished):
             told = self._trial(event, view)
+        elif isinstance(event, ev.MechanismActivated) and event.hash not in view.active:
+            told = []  # vetoed while the boundary was about to let it in
         else:
             marker = _markers.get(type(event))
             told = marker(event, view.completed) if marker else []

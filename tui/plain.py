@@ -238,11 +238,14 @@ def _waiting(view: View, event: ev.InjectionWaiting) -> str:
 @_tells(ev.InjectionDecided)
 def _decided(view: View, event: ev.InjectionDecided) -> str:
     why = because(event.decision, f"by {who(event.by)}", event.reason)
-    return f"mechanism {clean(event.name, 60)} {event.decision}{why}"
+    late = ", too late: it is active" if event.hash in view.active else ""
+    return f"mechanism {clean(event.name, 60)} {event.decision}{why}{late}"
 
 
 @_tells(ev.MechanismActivated)
-def _activated(view: View, event: ev.MechanismActivated) -> str:
+def _activated(view: View, event: ev.MechanismActivated) -> str | None:
+    if event.hash not in view.active:  # vetoed while the boundary was about to let it in
+        return None
     return f"mechanism {clean(event.name, 60)} active after trial {event.trial}"
 
 
