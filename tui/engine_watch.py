@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.control import send
+from engine.control import NotAllowed, send
 from engine.errors import BilevelError, InputError
 from engine.record.events import StateChanged
 from engine.record.lock import Holder, holder
@@ -30,7 +30,7 @@ ANSWER_SECONDS = 1.0
 class Engine:
     """The engine of a session as it is now: its process, and what is amiss with it, if anything.
 
-    `answers`: whether it answers over its socket.
+    `answers`: whether it answers over its socket, as far as this user may ask.
     """
 
     pid: int
@@ -70,6 +70,8 @@ def _asked(found: Holder | None, timeout: float, db: Path) -> Engine | None:
         return None
     try:
         answer = send(found.socket, "ping", timeout=timeout, session=found.session)
+    except NotAllowed as error:  # the lock tells that it lives, and nobody else can ask it more
+        return Engine(found.pid, found.session, True, str(error))
     except InputError:
         return Engine(found.pid, found.session, False, _silent(found, db))
     try:

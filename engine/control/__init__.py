@@ -20,7 +20,7 @@ client       the other half: send one command, get its answer
 
 from typing import TYPE_CHECKING, Any
 
-from engine.control.client import send
+from engine.control.client import NotAllowed, send
 from engine.control.directives import DIRECTIVES, Answer, Argument, Command, Directive, check
 from engine.control.place import socket_path
 
@@ -34,6 +34,7 @@ __all__ = [
     "Command",
     "ControlServer",
     "Directive",
+    "NotAllowed",
     "check",
     "send",
     "socket_path",

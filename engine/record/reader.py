@@ -5,6 +5,7 @@ transactions, since a long one would keep the writer from emptying its WAL. It n
 types alone, and starts quickly. It follows nothing by itself: `data_version` tells cheaply that there is something new.
 """
 
+import os
 import sqlite3
 import struct
 import zlib
@@ -101,6 +102,8 @@ class Reader:
         return connection
 
     def _open_at_rest(self, error: sqlite3.Error) -> sqlite3.Connection:
+        if not os.access(self.path, os.R_OK, effective_ids=True):
+            raise translate(error, self.path) from error
         wal = beside(self.path, "-wal")
         if wal.exists() and wal.stat().st_size:
             raise RecordError(
