@@ -76,7 +76,7 @@ def test_of_a_veto_and_the_boundary_only_what_came_first_is_told_as_done() -> No
     late = lines_of([*beginning(), *events[:5], vetoed])
     assert late[-2:] == [
         "mechanism tabu_search active after trial 5",
-        "mechanism tabu_search vetoed by a person, too late: it is active: no",
+        "mechanism tabu_search vetoed by a person: no (too late: it is active)",
     ]
     assert (
         lines_of([*beginning(), *events[:4], vetoed, events[4]])[-1] == "mechanism tabu_search vetoed by a person: no"

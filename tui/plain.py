@@ -238,7 +238,7 @@ def _waiting(view: View, event: ev.InjectionWaiting) -> str:
 @_tells(ev.InjectionDecided)
 def _decided(view: View, event: ev.InjectionDecided) -> str:
     why = because(event.decision, f"by {who(event.by)}", event.reason)
-    late = ", too late: it is active" if event.hash in view.active else ""
+    late = " (too late: it is active)" if event.hash in view.active else ""
     return f"mechanism {clean(event.name, 60)} {event.decision}{why}{late}"
 
 
