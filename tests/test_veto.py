@@ -207,7 +207,7 @@ async def test_a_research_that_an_earlier_engine_began_is_closed_and_begun_anew(
         view = session.journal.view
     first, second = (view.researches[number].finished for number in (1, 2))
     assert first is not None and (first.outcome, first.reason) == ("failed", "the engine ended in the middle of it")
-    assert second is not None and second.outcome == "proposed" and len(view.researches) == 2
+    assert second is not None and len(view.researches) == 2, "the turn was not taken"
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before it goes on", "once it goes on"])
