@@ -76,7 +76,7 @@ async def test_a_lost_engine_is_told_with_the_age_of_the_newest_event(tmp_path: 
 
 
 async def test_a_paused_session_tells_why(tmp_path: Path) -> None:
-    paused = ev.StateChanged(status="paused", reason="by a person", by="person")
+    paused = ev.StateChanged(status="paused", reason="a person paused it", by="person")
     lines = await shown(tmp_path, [*told.beginning(), paused], 120)
     assert lines[0].startswith(" ‖ paused  by a person")
 
