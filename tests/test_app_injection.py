@@ -211,6 +211,16 @@ async def test_another_that_waits_afterwards_does_not_take_the_place_of_the_firs
         assert "INJECTION" in text(pilot)
 
 
+async def test_what_was_to_be_drawn_of_a_decision_that_was_closed_is_not(db: Path) -> None:
+    async with viewer(db) as pilot:
+        await press(pilot, "i")
+        closed = pilot.app.screen
+        assert isinstance(closed, InjectionScreen)
+        await press(pilot, "escape")
+        closed._fit_evidence_alone()  # as what is called after the next refresh
+        closed._fit()
+
+
 # --- the editor -------------------------------------------------------------------------------------------------------
 async def test_without_an_editor_it_is_said_where_the_file_lies(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDITOR", raising=False)

@@ -99,6 +99,14 @@ def test_a_signal_ends_it_though_the_terminal_takes_nothing_and_leaves_it_as_it_
         assert "\x1b[?25h" in last and "\x1b[?1000l" in last, "the cursor is back, and the mouse is the terminal's"
 
 
+@pytest.mark.parametrize(("key", "shown"), [("?", "Esc closes"), ("ctrl+p", "Search"), ("/", "A regular expression")])
+def test_a_signal_gives_the_terminal_back_whatever_lies_over_the_screen(recorded: Path, key: str, shown: str) -> None:
+    with Terminal(recorded, "attach", told.NAME) as terminal:
+        terminal.wait("1 Trials").keys(key).wait(shown)
+        os.kill(terminal.pid, signal.SIGTERM)
+        assert terminal.exit_code() == 143 and not terminal.full
+
+
 def test_a_lost_terminal_ends_it_while_it_takes_nothing(recorded: Path) -> None:
     with Terminal(recorded, "attach", told.NAME, size=(120, 40)) as terminal:
         terminal.wait("1 Trials")

@@ -338,6 +338,9 @@ def test_bytes_and_keys_that_cannot_be_end_nothing(recorded: Path) -> None:
         terminal.wait("1 Trials")
         for raw in (b"\xe9 a\xff\xfe", b"\x1b[1114112;1u", b"\x1b[999999999999;1u"):
             os.write(terminal.child.fileno(), raw)
+        # Sizes that cannot be, and none in pixels; then the mouse moves.
+        for raw in (b"\x1b[48;0;0;0;0t", b"\x1b[48;99999;99999;1;1t", b"\x1b[48;30;100;0;0t", b"\x1b[<35;20;10M"):
+            os.write(terminal.child.fileno(), raw)
         terminal.keys("?").wait("Esc closes").keys("q", "3").wait("3 Parameters")
         assert terminal.keys("q").exit_code() == 0
 
@@ -347,3 +350,10 @@ def test_enter_pressed_too_often_closes_the_dialogue_alone(recorded: Path) -> No
         terminal.wait("1 Trials").keys("/").wait("A regular expression").write("a\r\r\r\r")
         terminal.wait(lambda: "A regular expression" not in terminal.text()).wait("1 Trials")
         assert terminal.keys("q").exit_code() == 0
+
+
+def test_leaving_in_the_midst_of_many_keys_says_what_leaving_says_alone(recorded: Path) -> None:
+    with Terminal(recorded, "attach", told.NAME) as terminal:
+        terminal.wait("1 Trials").write("?q" * 30 + "\x11")
+        assert terminal.exit_code() == 0
+        assert [line for line in terminal.lines() if line] == terminal.lines()[:2] and "has finished" in terminal.text()

@@ -9,6 +9,10 @@ from textual import events
 from textual._xterm_parser import XTermParser
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
+
+LARGEST = 2000
+"""Columns or lines that a terminal may have."""
 
 
 class LenientParser(XTermParser):
@@ -19,6 +23,11 @@ class LenientParser(XTermParser):
             return super()._parse_extended_key(sequence)
         except (ValueError, OverflowError):
             return None
+
+    def parse_mouse_code(self, code: str) -> Message | None:
+        if not all((*(self.terminal_size or (0,)), *(self.terminal_pixel_size or (0,)))):
+            self.mouse_pixels = False  # a terminal that does not know how many it has divides by them
+        return super().parse_mouse_code(code)
 
 
 class ViewerDriver(LinuxDriver):
@@ -33,6 +42,11 @@ class ViewerDriver(LinuxDriver):
         linux_driver.XTermParser = LenientParser
         linux_driver.getincrementaldecoder = lambda name: partial(codecs.getincrementaldecoder(name), "replace")
         super().run_input_thread()
+
+    def process_message(self, message: Message) -> None:
+        if isinstance(message, events.Resize) and not all(0 < side <= LARGEST for side in message.size):
+            return  # what a terminal says of itself in its input may be anybody's
+        super().process_message(message)
 
     def _sigcont_application(self, *told: object) -> None:
         reads = self._key_thread is not None and self._key_thread.is_alive()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.message import Message
 
@@ -68,6 +69,11 @@ class Surviving(App[str]):
             self.clear_notifications()  # what was said before lies over what is asked now
             callback = self.screen.contained(callback) if isinstance(self.screen, Contained) else callback
         return super().push_screen(screen, callback, *args, **how)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """As Textual has it; but a screen that was still to be shown when the person left has no parts any more."""
+        if not (self._exit and isinstance(error, NoMatches)):
+            super()._handle_exception(error)
 
     async def _dispatch_message(self, message: Message) -> None:
         """Keys that the application itself acts on are contained as well."""

@@ -116,6 +116,8 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
 
     def _fit(self) -> None:
         """The evidence for the width that it has, and on a tall screen in as many lines as it takes."""
+        if not self.query("#evidence"):  # closed again before it was drawn
+            return
         part = self.query_one("#evidence", LineView)
         if self.both and self.part == "evidence":
             self.action_part("source")
@@ -145,7 +147,7 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
         self.call_after_refresh(self._fit_evidence_alone)
 
     def _fit_evidence_alone(self) -> None:
-        if self._fitted != self.query_one("#evidence", LineView).size.width:
+        if any(self._fitted != part.size.width for part in self.query("#evidence")):
             self._fit()
 
     def _titles(self) -> None:
