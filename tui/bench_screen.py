@@ -22,7 +22,7 @@ PAST = 60
 TRIAL_SECONDS = 2.0
 _DRAWN = " done,"
 """Part of a title that stands there once the session's own state is drawn."""
-_KEYS = (("?", "Esc closes"), ("?", "5 Curve"), (" ", "HELD"), (" ", "alive"), ("g", "baseline's config"))
+_KEYS = (("?", "Esc closes"), ("?", "5 Curve"), (" ", "HELD"), (" ", "alive"), ("g", "the baseline, "))
 """A key, and a text that only its answer brings. The last needs a way back."""
 _BACK = "G"
 
