@@ -54,6 +54,13 @@ async def test_a_column_is_as_wide_as_the_trials_so_far_need_whatever_came_later
             assert rows_of(pane)[2] == narrow
 
 
+async def test_the_author_of_the_trial_that_trains_is_not_cut(tmp_path: Path) -> None:
+    running = told.run("trial-8", 8, None, base=0, proposed_by="orthogonal", changes={"BATCH": 24})[0]
+    with moment_of(tmp_path, [*told.beginning(), *told.trials()[:2], running]) as moment:
+        async with staged(pane := TrialsPane(), moment, (80, 12)):
+            assert rows_of(pane)[-1].endswith("orthogonal BATCH 64→24")
+
+
 async def test_a_wide_pane_tells_status_and_time_in_words_and_the_signs_below(tmp_path: Path) -> None:
     with moment_of(tmp_path, told.whole()) as moment:
         async with staged(pane := TrialsPane(), moment, (120, 12)):

@@ -7,6 +7,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 from rich.text import Text
 
+from engine.record import events as ev
 from engine.record.view import View
 from engine.record.wording import clean, counted, number, signed
 from engine.search.trials import History, Trial
@@ -64,8 +65,14 @@ def _seconds(row: Row) -> tuple[str, str]:
 
 
 def _proposer(row: Row) -> tuple[str, str]:
-    edited = "".join(f"+{name}" for name in row.trial.edited_by)
-    return clean(row.trial.proposed_by, 40) + clean(edited, 40), "accent" if edited else ""
+    return _author(row.trial), "accent" if row.trial.edited_by else ""
+
+
+def _author(of: Trial | ev.TrialStarted | None) -> str:
+    """Who proposed a trial, and who changed that."""
+    if of is None:
+        return ""
+    return clean(of.proposed_by, 40) + clean("".join(f"+{name}" for name in of.edited_by), 40)
 
 
 COLUMNS: tuple[Column[Row], ...] = (
@@ -102,10 +109,11 @@ class Widths:
             measured = (cell_len(cell(row)[0]) for cell in cells)
             self._upto.append(tuple(map(max, widest, measured)))
 
-    def columns(self, shown: int) -> list[Column[Row]]:
-        """The columns where so many trials are shown."""
+    def columns(self, shown: int, author: str) -> list[Column[Row]]:
+        """The columns where so many trials are shown, and one that trains has this author."""
         widest = self._upto[shown - 1] if 0 < shown <= len(self._upto) else tuple(self.SNUG.values())
         known = dict(zip(self.SNUG, widest, strict=True))
+        known["by"] = max(known["by"], cell_len(author))
         return [replace(each, width=_snug(each.width, known.get(each.heading))) for each in COLUMNS]
 
 
@@ -141,7 +149,7 @@ class TrialRows(LineView):
             self.trials = list(trials.values())
             self._before = list(_best_before(view.history))
             self._widths.note(view, self.trials, self._before)
-            self._columns = self._widths.columns(len(self.trials))
+            self._columns = self._widths.columns(len(self.trials), _author(view.running.started if run else None))
         before, self._live = self._live, self._live_row(moment)
         if others:
             self.changed()
@@ -199,13 +207,12 @@ class TrialRows(LineView):
         started, progress = running.started, running.progress
         sign, style = STATUS["running"]
         done = f"{100 * progress.fraction:.0f} %" if progress and progress.fraction is not None else "-"
-        edited = "".join(f"+{name}" for name in started.edited_by)
         cells = {
             "#": (str(started.number), ""),
             "status": ("running", style),
             "metric": (done, style),
             "time": (lasting(moment.now - running.since), "dim"),
-            "by": (clean(started.proposed_by, 40) + clean(edited, 40), ""),
+            "by": (_author(started), ""),
         }
         what = changes(view, started).replace(" → ", "→") if started.role == "search" else run_words(view, started)
         line = self._laid_out(lambda column: cells.get(column.heading, ("", "")), Text(what))
