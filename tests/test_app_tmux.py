@@ -38,6 +38,7 @@ async def test_the_whole_story_of_injections_and_the_replay_to_the_same_picture(
             approved = view().waiting
             assert approved is not None and approved.hash != vetoed.hash
             window.keys("i").wait(approved.hash).keys("a").wait("y  yes").keys("y").wait("✓ approve")
+            window.wait(lambda: "waits for a decision" not in window.text())  # before, a key is the decision's
             window.wait(lambda: view().active == [approved.hash]).keys("4").wait(f"● {approved.name[:8]}")
             window.wait(lambda: view().mechanisms[approved.hash].acted, 60)
             window.keys("g", "R").wait(f"source {approved.hash}").keys("y").wait(f"▽ {approved.name[:8]}")
