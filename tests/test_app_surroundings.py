@@ -58,6 +58,16 @@ def test_another_encoding_that_was_chosen_gets_plain_lines_and_the_way_out(recor
         assert terminal.exit_code() == 2
 
 
+def test_a_path_that_is_no_text_breaks_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    told.write(tmp_path / "sessions.db", told.whole()).rename(folder / "sessions.db")
+    there = f"import os, sys; os.chdir({os.fsencode(folder)!r}); from tui.cli import main; sys.exit(main())"
+    with Terminal(tmp_path, "attach", told.NAME, size=(120, 40), program=("-c", there)) as terminal:
+        terminal.wait("1 Trials").keys("o").wait("written: ").keys("q")
+        assert terminal.exit_code() == 0 and list(folder.glob("*-trials.txt"))
+
+
 # --- a terminal that takes nothing ------------------------------------------------------------------------------------
 def blocked(terminal: Terminal) -> Terminal:
     """Have it draw the whole screen again and again, and read nothing, until its main thread waits to write."""

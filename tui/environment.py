@@ -43,4 +43,5 @@ def settle() -> None:
     for name in {*textual, *SIZES} - {*believed}:
         os.environ.pop(name, None)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        errors = stream.errors  # a new encoding would make it strict again, and a path may be no text
+        stream.reconfigure(encoding="utf-8", errors=errors)  # type: ignore[union-attr]
