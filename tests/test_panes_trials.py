@@ -54,6 +54,18 @@ async def test_a_column_is_as_wide_as_the_trials_so_far_need_whatever_came_later
             assert rows_of(pane)[2] == narrow
 
 
+async def test_the_mean_of_the_baseline_is_not_cut_where_it_grows_longer_than_its_first_run(tmp_path: Path) -> None:
+    events = [*told.beginning()[:3], *told.run("baseline-1", 0, 99.0, role="baseline", status="keep")]
+    second = told.run("baseline-2", 0, 101.5, role="baseline", status="keep")
+    with moment_of(tmp_path, [*events, *second]) as moment:
+        moment.feed.seek(len(events))
+        async with staged(pane := TrialsPane(), moment, (80, 12)) as pilot:
+            assert "99.0000" in rows_of(pane)[1]
+            moment.feed.seek(len(events) + len(second))
+            await again(pane, moment, pilot)
+            assert " 100.2500 " in rows_of(pane)[1]
+
+
 async def test_the_author_of_the_trial_that_trains_is_not_cut(tmp_path: Path) -> None:
     running = told.run("trial-8", 8, None, base=0, proposed_by="orthogonal", changes={"BATCH": 24})[0]
     with moment_of(tmp_path, [*told.beginning(), *told.trials()[:2], running]) as moment:

@@ -101,7 +101,9 @@ class Widths:
         """For each trial in order, the widest cell up to it in each of these columns."""
 
     def note(self, view: View, trials: Sequence[Trial], before: Sequence[float | None]) -> None:
-        """Measure the trials that are new."""
+        """Measure the trials that are new; alone, the baseline too, whose metric is the mean of the runs so far."""
+        if len(self._upto) == 1:
+            self._upto.clear()
         cells = [column.cell for column in COLUMNS if column.heading in self.SNUG]
         for index in range(len(self._upto), len(trials)):
             row = Row(view, trials[index], before[index])
