@@ -201,6 +201,24 @@ def test_a_module_that_waits_is_gone_on_with_by_the_next_engine_and_its_research
     assert view.mechanisms[HASH].state == "waiting" and not view.researches[1].interrupted
 
 
+def test_a_research_that_an_engine_left_is_not_told_by_what_was_decided_on_the_same_source_before() -> None:
+    source, tested, waiting = mechanism()[:3]
+    late = ev.InjectionDecided(hash=HASH, name="tabu_search", decision="refused", by="clock", reason="too late")
+    first = [
+        ev.ResearchStarted(research=1, trial=5),
+        msgspec.structs.replace(source, research=1),
+        tested,
+        waiting,
+        late,
+    ]
+    again = [ev.ResearchStarted(research=2, trial=10), msgspec.structs.replace(source, research=2)]
+    ended = ev.ResearchFinished(research=1, outcome="refused")
+    view = view_of([*beginning(), *first, ended, *again, TAKEN_UP])
+    assert view.researches[2].interrupted and view.mechanisms[HASH].reason == ""
+    view = view_of([*beginning(), *first, TAKEN_UP])
+    assert not view.researches[1].interrupted and view.mechanisms[HASH].reason == "too late"
+
+
 @pytest.mark.parametrize(("outcome", "due_after"), [("failed", 0), ("vetoed", 5), ("proposed", 5)])
 def test_a_research_that_an_engine_left_is_no_turn_unless_a_person_called_it_off(outcome: Any, due_after: int) -> None:
     ended = ev.ResearchFinished(research=1, outcome=outcome)

@@ -52,7 +52,7 @@ def _written(view: View, event: ev.MechanismWritten) -> None:
     known = view.mechanisms.get(event.hash)
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     # The same source written again keeps what it was seen to do.
-    again = replace(known, **fields, status="written", interrupted=False) if known else Mechanism(**fields)
+    again = replace(known, **fields, status="written", reason="", interrupted=False) if known else Mechanism(**fields)
     view.mechanisms[event.hash] = again
 
 

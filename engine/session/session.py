@@ -30,7 +30,7 @@ from engine.record.events import (
 from engine.record.journal import Journal
 from engine.record.recovery import rolling_backup
 from engine.record.store import RecordError
-from engine.record.view import CYCLE
+from engine.record.view import CYCLE, decided_in
 from engine.session.boundary import SessionBoundary
 from engine.session.editing import Editing
 from engine.session.measuring import Measuring, SessionFailed
@@ -183,8 +183,7 @@ class Session:
         if view.waiting is not None:
             await self.workshop.taken_up()
         for research in [research for research in view.researches.values() if research.finished is None]:
-            written = [known for known in view.mechanisms.values() if known.research == research.number]
-            decision = next((known.decision for known in reversed(written) if known.decision), None)
+            decision = decided_in(view, research)
             if decision is None:  # a turn that was not taken: it is due again
                 word, reason = "failed", "the engine ended in the middle of it"
             else:
