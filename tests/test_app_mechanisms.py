@@ -221,6 +221,19 @@ async def test_the_newest_round_is_followed_and_an_end_is_told(real: Path) -> No
         assert "Research 2 began after trial 20" in text(pilot)
 
 
+async def test_the_end_of_the_session_is_told_as_that_of_a_research_at_once(tmp_path: Path) -> None:
+    answer = ev.ResearchRound(research=1, round="explore", answer_blob=blob_hash(GUARD.encode()), summary="three ideas")
+    end = ev.StateChanged(status="finished", reason="a person stopped it", by="person")
+    events = [*told.beginning(), *told.trials()[:6], ev.ResearchStarted(research=1, trial=3), answer, end]
+    db = write_at(tmp_path / "sessions.db", events, SOURCES)
+    async with viewer(db, size=(120, 40), replay=True, at=3) as pilot:
+        rounds = screen_of(pilot).query_one("#rounds", LineView)
+        await press(pilot, "6", "full_stop", "full_stop")
+        assert "interrupted" not in rounds.text() and "three ideas" in rounds.text()
+        await press(pilot, "full_stop")
+        assert "1 interrupted" in rounds.text()
+
+
 async def test_each_call_of_the_model_is_read_once(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with viewer(real, "s1", size=(120, 40)) as pilot:
         read: list[int] = []
