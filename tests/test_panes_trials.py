@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import told_sessions as told
 from screens import SIZES, again, long_moment, moment_of, staged, text_of
@@ -64,6 +65,16 @@ async def test_the_mean_of_the_baseline_is_not_cut_where_it_grows_longer_than_it
             moment.feed.seek(len(events) + len(second))
             await again(pane, moment, pilot)
             assert " 100.2500 " in rows_of(pane)[1]
+
+
+async def test_hours_and_minutes_fit_the_column_of_the_time(tmp_path: Path) -> None:
+    started, finished = eighth()
+    finished = msgspec.structs.replace(finished, seconds=6400.0)
+    ninth = told.run("trial-9", 9, None, base=3, changes={"BATCH": 12})[0]
+    events = [*told.beginning(), *told.trials(), started, finished, ninth]
+    with moment_of(tmp_path, events, after=6400.0) as moment:
+        async with staged(pane := TrialsPane(), moment, (80, 14)):
+            assert all(" 1 h 47 " in row for row in rows_of(pane)[-2:])
 
 
 async def test_the_author_of_the_trial_that_trains_is_not_cut(tmp_path: Path) -> None:

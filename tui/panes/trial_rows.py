@@ -61,7 +61,13 @@ def noise_mark(trial: Trial) -> tuple[str, str]:
 
 def _seconds(row: Row) -> tuple[str, str]:
     seconds = row.trial.seconds
-    return f"{seconds:.1f} s" if seconds < 90 else lasting(seconds), "dim"
+    return f"{seconds:.1f} s" if seconds < 90 else _lasting(seconds), "dim"
+
+
+def _lasting(seconds: float) -> str:
+    """A time for a narrow column: the minutes behind hours go without their name, 1 h 40."""
+    told = lasting(seconds)
+    return told.removesuffix(" min") if " h " in told else told
 
 
 def _proposer(row: Row) -> tuple[str, str]:
@@ -213,7 +219,7 @@ class TrialRows(LineView):
             "#": (str(started.number), ""),
             "status": ("running", style),
             "metric": (done, style),
-            "time": (lasting(moment.now - running.since), "dim"),
+            "time": (_lasting(moment.now - running.since), "dim"),
             "by": (_author(started), ""),
         }
         what = changes(view, started).replace(" → ", "→") if started.role == "search" else run_words(view, started)
