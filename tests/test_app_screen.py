@@ -16,6 +16,7 @@ from engine.record import events as ev
 from engine.record.head import run_directory
 from engine.record.lock import Holder
 from tui.app import THEMES
+from tui.engine_watch import EngineState
 from tui.feed import Feed
 from tui.panes.curve import CurvePane
 from tui.panes.header import Header
@@ -35,8 +36,9 @@ def db(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Path:
-    """A session of which two trials are done, and that no engine runs."""
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A session of which two trials are done; an engine is taken to run it."""
+    monkeypatch.setattr("tui.engine_watch.EngineWatch._watch", lambda self: None)
     return write_at(tmp_path / "sessions.db", [*told.beginning(), *told.trials()[:4]])
 
 
@@ -286,6 +288,14 @@ async def test_the_last_line_offers_what_there_is_something_to_do_with(running: 
         assert "space Go on" in lines(pilot)[-1]
     async with viewer(running, replay=True) as pilot:
         assert "[ ] Trial" in lines(pilot)[-1] and "Kill" not in lines(pilot)[-1]
+
+
+async def test_the_last_line_asks_nothing_of_an_engine_that_is_gone(running: Path) -> None:
+    async with viewer(running) as pilot:
+        for state, offered in (("answers", True), ("silent", True), ("gone", False)):
+            screen_of(pilot).engine_watch.state = EngineState(state, None, "")  # type: ignore[arg-type]
+            await again(pilot)
+            assert ("P Pause" in lines(pilot)[-1]) is offered and "q Leave" in lines(pilot)[-1]
 
 
 async def test_a_click_on_the_last_line_does_what_its_key_does(running: Path) -> None:

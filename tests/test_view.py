@@ -228,6 +228,13 @@ def test_a_research_that_an_engine_left_is_no_turn_unless_a_person_called_it_off
     assert view_of([*begun, *interrupted, ended]).research_due_after == due_after
 
 
+def test_of_two_ends_of_a_research_the_first_counts() -> None:
+    begun = ev.ResearchStarted(research=1, trial=5)
+    vetoed = ev.ResearchFinished(research=1, outcome="vetoed", reason="not now")
+    failed = ev.ResearchFinished(research=1, outcome="failed", reason="the engine ended in the middle of it")
+    assert view_of([*beginning(), begun, vetoed, failed]).researches[1].finished == vetoed
+
+
 def test_lists_that_could_grow_for_ever_do_not() -> None:
     notes: list[ev.Event] = [ev.Noted(severity="info", text=str(number)) for number in range(500)]
     refused: list[ev.Event] = [ev.ProposalRefused(trial=n, by="model", proposal={}, reason="no") for n in range(500)]

@@ -28,6 +28,8 @@ def _research_round(view: View, event: ev.ResearchRound) -> None:
 @LEVEL2.on(ev.ResearchFinished)
 def _research_finished(view: View, event: ev.ResearchFinished) -> None:
     research = view.researches[event.research]
+    if research.finished is not None:  # a person's veto and an engine that closes it may meet: the first counts
+        return
     research.finished = event
     if not (research.interrupted and event.outcome == "failed"):  # else it is due again
         view.research_due_after = research.trial

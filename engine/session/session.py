@@ -183,6 +183,8 @@ class Session:
         if view.waiting is not None:
             await self.workshop.taken_up()
         for research in [research for research in view.researches.values() if research.finished is None]:
+            if research.finished is not None:  # called off while another was closed
+                continue
             decision = decided_in(view, research)
             if decision is None:  # a turn that was not taken: it is due again
                 word, reason = "failed", "the engine ended in the middle of it"

@@ -33,6 +33,8 @@ class Offering:
         if action.pane is not None and action.pane != self.current:
             return False
         newest = self.feed.newest
+        if action.where == "command" and self.engine_watch.state.state == "gone":  # there is nobody to ask
+            return False
         match action.id:
             case "decide":
                 return newest.waiting is not None
