@@ -108,8 +108,11 @@ async def test_two_sessions_beside_each_other_follow_both_and_their_engine(
 async def test_a_comparison_waits_for_two(db: Path) -> None:
     async with viewer(db, None) as pilot:
         await shown(pilot, "! interrupted")
+        assert "C Compare" not in text(pilot)
         await press(pilot, "C")
         await shown(pilot, "mark two sessions with space")
+        await press(pilot, "space")
+        await shown(pilot, "C Compare")
 
 
 async def test_a_record_that_holds_none_says_how_to_begin(tmp_path: Path) -> None:

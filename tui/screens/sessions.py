@@ -18,7 +18,7 @@ from tui.screens.keeping import Keeping
 from tui.screens.session_rows import SessionRows
 from tui.widgets.block import Block
 from tui.widgets.fitting import wrapped
-from tui.widgets.keybar import KeyBar
+from tui.widgets.keybar import KeyBar, offers
 from tui.widgets.lines import LineView
 
 LOOK_SECONDS = 0.25
@@ -95,6 +95,19 @@ class SessionsScreen(Keeping):
             self.query_one("#title", Block).show_lines([self._title(len(shown), len(entries), bool(words))])
             self.query_one("#heading", Block).show_lines([self.rows.heading()] if shown else self._instead(entries))
             self._about()
+            self.query_one(KeyBar).offer(offers(filter(self._matters, self.actions)))
+
+    def _matters(self, action: Action) -> bool:
+        """Whether there is something that the action would be about."""
+        match action.id:
+            case "compare":
+                return bool(self.rows.marked)
+            case "open" | "replay" | "mark":
+                return self.rows.chosen is not None
+            case "filter":
+                assert self.listing is not None
+                return bool(self.listing.entries)
+        return True
 
     def _title(self, shown: int, known: int, filtered: bool) -> Text:
         assert self.listing is not None
