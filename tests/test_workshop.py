@@ -102,6 +102,19 @@ async def test_what_waits_for_a_person_while_the_search_goes_on(
         assert not (await commands(s).handle(Command("approve", {}, "person"))).applied
 
 
+async def test_what_waits_for_the_end_of_a_trial_is_not_said_to_be_rehearsed(tmp_path: Path) -> None:
+    async with search(tmp_path) as s:
+        s.workshop.machine = asyncio.Lock()
+        await s.workshop.machine.acquire()
+        event, _ = s.written("own_idea", OWN)
+        await s.journal.record(event, blobs=[OWN.encode()])
+        testing = asyncio.create_task(s.workshop.test(event, OWN))
+        await until(lambda: s.view.activity.get("2") == "waits with own_idea: a trial has the machine")
+        s.workshop.machine.release()
+        await testing
+        assert s.view.activity["2"] == "rehearsing own_idea"
+
+
 async def test_a_person_may_veto_before_the_clock_decides(tmp_path: Path, waiting: list[asyncio.Task[str]]) -> None:
     async with search(tmp_path, approval="grace", grace=3600.0) as s:
         event = await written(s, SHIPPED)

@@ -56,7 +56,7 @@ class Workshop(Protocol):
         """Write the module's file where a person can read it; its path."""
 
     async def test(self, written: MechanismWritten, source: str) -> list[str]:
-        """Validate and rehearse; record the evidence; the problems, none when it is fit."""
+        """Validate and rehearse, saying so; record the evidence; the problems, none when it is fit."""
 
     async def let_in(self, written: MechanismWritten, source: str) -> str:
         """Wait for the approval that the session asks for: "approved", "vetoed" or "refused"."""
@@ -127,14 +127,13 @@ class Researcher:
         for repair in range(REPAIRS + 1):
             written = self._written(number, plan, source)
             await self.journal.record(written, blobs=[source.encode()])
-            await self._say(f"rehearsing {written.name}")
             problems = await self.workshop.test(written, source)
             if not problems:
                 await self._say(f"asking for {written.name} to be let in")
                 outcome = await self.workshop.let_in(written, source)
                 decided = self.journal.view.mechanisms[written.hash].decision
                 told = "" if decided is None else because(outcome, "", decided.reason).removeprefix(":").strip()
-                told = "let in" if outcome == "approved" or not told else told
+                told = "let in" if outcome == "approved" else told or outcome
                 return {"approved": "proposed"}.get(outcome, outcome), f"{_picked(written.name, picked)}: {told}"
             if repair == REPAIRS:
                 break

@@ -8,8 +8,8 @@ deadline, in the second it waits for a person. The search goes on meanwhile.
 import asyncio
 import stat
 import time
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,14 @@ from engine.mechanism.members import deactivated
 from engine.mechanism.source_check import PACKAGES
 from engine.mechanism.trust import equals_shipped, may_run_unattended, shipped_sources
 from engine.mechanism.validation import validate
-from engine.record.events import Event, InjectionDecided, InjectionWaiting, MechanismValidated, MechanismWritten
+from engine.record.events import (
+    Event,
+    InjectionDecided,
+    InjectionWaiting,
+    LevelActivity,
+    MechanismValidated,
+    MechanismWritten,
+)
 from engine.record.journal import Journal
 from engine.record.view import Mechanism
 from engine.rehearsal.asking import Request, rehearse
@@ -97,8 +104,7 @@ class Workshop:
         elif known is not None and known.decision is not None and known.decision.decision == "vetoed":
             problems = [f"a person vetoed exactly this source of {known.name}: write another one"]
         else:
-            between_trials: AbstractAsyncContextManager[None] = self.machine or nullcontext()
-            async with between_trials:
+            async with self._machine_awaited(written.name):
                 problems, found = await validate(written.name, source, view, self.host_of)
                 evidence = found.told()
                 if not problems and view.settings.rehearsal:
@@ -107,6 +113,18 @@ class Workshop:
             MechanismValidated(hash=written.hash, name=written.name, problems=problems, evidence=evidence)
         )
         return problems
+
+    @asynccontextmanager
+    async def _machine_awaited(self, name: str) -> AsyncIterator[None]:
+        """The machine, where trainings and rehearsals share it; those who watch are told who waits for what."""
+        if self.machine is not None and self.machine.locked():
+            await self._say(f"waits with {name}: a trial has the machine")
+        async with self.machine or nullcontext():
+            await self._say(f"rehearsing {name}")
+            yield
+
+    async def _say(self, activity: str) -> None:
+        await self.journal.record(LevelActivity(level="2", activity=activity))
 
     async def _expected(self, digest: str, sandbox: str) -> dict[str, Any]:
         """What the mechanism would bring, by searches on a surrogate of what is recorded up to now."""
