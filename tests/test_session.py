@@ -224,6 +224,10 @@ async def test_a_stop_is_seen_until_the_session_ends_and_not_by_the_next_engine(
         assert not view.ending
         told = await handle(Command("stop", {"now": False}, "person"))
         assert view.ending and view.running is not None and told.detail == f"it ends after {view.running.started.run}"
+        for back in ("pause", "resume"):  # also what it was paused for does not take the stop back
+            told = await handle(Command(back, {}, "person"))
+            assert told.applied == (back == "pause")
+        assert "a person has stopped the session: once it has ended, `bilevel resume s1`" in told.detail
         await task
     assert (view.status, view.ending) == ("finished", False)
     async with opened(db, {"resume": "s1"}) as session:

@@ -98,7 +98,10 @@ class Commands:
         return f"paused; {running.run} trains to its end" if running else "paused"
 
     async def resume(self) -> str:
-        """Go on."""
+        """Go on; a stop is not taken back."""
+        if self.boundary.stopped_by_person:
+            then = f"once it has ended, `bilevel resume {self.journal.view.session}` takes it up again"
+            raise Refused(f"a person has stopped the session: {then}")
         if self.journal.view.status != "paused":
             return "it was running already"
         await self.journal.record(StateChanged(status="running", reason="a person resumed it", by="person"))
