@@ -192,6 +192,8 @@ def test_what_an_engine_left_written_and_begun_is_interrupted_until_it_is_writte
     assert view.researches[1].interrupted
     assert standing(view.mechanisms[HASH]) == "interrupted before its tests had ended"
     assert standing(view_of([*begun, mechanism()[1], end]).mechanisms[HASH]) == "interrupted before it was let in"
+    anew = [*begun, mechanism()[1], mechanism()[0], end]
+    assert standing(view_of(anew).mechanisms[HASH]) == "interrupted before its tests had ended"
     assert view_of([*begun, TAKEN_UP, mechanism()[0]]).mechanisms[HASH].state == "written"
 
 

@@ -53,8 +53,9 @@ def _written(view: View, event: ev.MechanismWritten) -> None:
         return
     known = view.mechanisms.get(event.hash)
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
-    # The same source written again keeps what it was seen to do.
-    again = replace(known, **fields, status="written", reason="", interrupted=False) if known else Mechanism(**fields)
+    if known:  # the same source again: it is tested anew, and keeps what it was seen to do
+        fields |= {"status": "written", "reason": "", "interrupted": False, "problems": [], "evidence": {}}
+    again = replace(known, **fields) if known else Mechanism(**fields)
     view.mechanisms[event.hash] = again
 
 
