@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from told_sessions import NAME, beginning, created, trials, whole, with_workspace, write
+from told_sessions import NAME, beginning, created, mechanism, trials, whole, with_workspace, write
 
 from engine.record import events as ev
 from tui.cli import COMMANDS, main, overview, parser_of
@@ -147,6 +147,17 @@ def test_status_tells_an_ended_session_from_an_interrupted_one(told: Shell) -> N
     out = told("status", other)[1]
     assert "interrupted" in out
     assert f"bilevel resume {other}" in out
+
+
+def test_what_an_engine_was_writing_is_shown_as_interrupted_once_it_is_gone(told: Shell) -> None:
+    from engine.record.lock import EngineLock
+
+    other = "20261122-0000-late-owl"
+    write(told.db, [created(other), *beginning()[1:], mechanism()[0]], other)
+    with EngineLock(told.db) as lock:
+        lock.acquire(other, told.folder / "none.sock")
+        assert "), written\n" in told("show", other, "--mechanism", "tabu_search")[1]
+    assert "), interrupted before its tests had ended\n" in told("show", other, "--mechanism", "tabu_search")[1]
 
 
 def test_status_tells_that_a_person_stopped_the_session_while_its_engine_is_there(told: Shell) -> None:

@@ -162,9 +162,13 @@ def show(args: Namespace) -> int:
     """The summary of a session or of one of its mechanisms, for a person or as JSON."""
     from engine.record.account import summary_lines
     from engine.record.evidence import evidence_lines, named
+    from engine.record.folding_level2 import interrupt
+    from engine.record.lock import holder
     from engine.record.summary import injection, show_json
 
-    view = chosen_view(args)
+    view, running = chosen_view(args), holder(database(args))
+    if running is None or running.session not in ("", view.session):  # no event tells what its engine left
+        interrupt(view)
     known = None if args.mechanism is None else named(view, args.mechanism)
     if args.json:
         _print_json(show_json(view) if known is None else injection(view, known))
