@@ -148,3 +148,10 @@ def test_the_probe_of_torch_is_given_no_key(tmp_path: Path, monkeypatch: pytest.
     assert probe_torch(str(script)) == Torch(version="1")
     assert "a-secret-key" not in (tmp_path / "environment").read_text()
     assert os.environ["OPENAI_API_KEY"] == "a-secret-key"
+
+
+def test_what_python_is_told_of_its_streams_does_not_garble_the_answer_of_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-16")
+    assert probe_torch().version

@@ -98,7 +98,7 @@ def test_the_first_lines_say_that_a_stand_in_answers(folder: Path) -> None:
     child = run(folder, "--trials", "1")
     child.expect("STAND-IN")
     child.expect("estimate")
-    child.expect("finished: all 1 trials are done")
+    child.expect("finished: the one trial is done")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0

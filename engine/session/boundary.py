@@ -121,7 +121,7 @@ class SessionBoundary:
         view = self.journal.view
         settings = view.settings
         if view.trials_left() == 0:
-            return f"all {settings.trials} trials are done"
+            return "the one trial is done" if settings.trials == 1 else f"all {settings.trials} trials are done"
         # Active time is told by the wall clock; where that jumps ahead, the session is no older than its engine knows.
         active = min(view.active_seconds, time.monotonic() - self._began)
         if settings.hours is not None and active >= settings.hours * 3600:

@@ -50,7 +50,8 @@ def has_nvidia_device() -> bool:
 
 def probe_torch(python: str = sys.executable, timeout: float = TORCH_SECONDS) -> Torch:
     """Import torch in a process of its own and see what it can do."""
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("API_KEY")}
+    kept_back = ("API_KEY", "PYTHONIOENCODING")  # a secret; what would have it answer in another encoding
+    environment = {name: value for name, value in os.environ.items() if not name.endswith(kept_back)}
     try:
         found = subprocess.run(
             [python, "-P", "-c", _PROBE],

@@ -16,7 +16,7 @@ from tui.widgets.lines import LineView
 class Searching(Contained, Screen[Any]):
     """For a screen with lists of lines: `/` asks for an expression, n and N go to the next and the previous match.
 
-    Which of the matches it is stands at the end of the last line, until the person goes elsewhere.
+    Which of the matches it is stands at the end of the last line, until the person goes elsewhere or lines are added.
     """
 
     _found_in: LineView | None = None
