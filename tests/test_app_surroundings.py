@@ -68,6 +68,17 @@ def test_a_path_that_is_no_text_breaks_nothing(tmp_path: Path) -> None:
         assert terminal.exit_code() == 0 and list(folder.glob("*-trials.txt"))
 
 
+# --- what is pasted ---------------------------------------------------------------------------------------------------
+def test_a_paste_with_escape_characters_gives_no_command(recorded: Path) -> None:
+    with Terminal(recorded, "attach", told.NAME, size=(120, 40)) as terminal:
+        terminal.wait("1 Trials")
+        for text in ("a\x1bXq", "\x1b]0;quiet\x07", "\x1b[Kq", "\x1b[20"):
+            terminal.keys(f"\x1b[200~{text}\x1b[201~")
+        terminal.keys("?").wait("Keys · Esc closes")
+        terminal.keys("q").wait("7/7 trials").keys("q")
+        assert terminal.exit_code() == 0
+
+
 # --- a terminal that takes nothing ------------------------------------------------------------------------------------
 def blocked(terminal: Terminal) -> Terminal:
     """Have it draw the whole screen again and again, and read nothing, until its main thread waits to write."""

@@ -2,6 +2,7 @@
 
 import codecs
 import os
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +16,46 @@ LARGEST = 2000
 """Columns or lines that a terminal may have."""
 
 
+PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
+"""What the terminal sends around a text that a person pastes (bracketed paste)."""
+
+
 class LenientParser(XTermParser):
-    """Textual's, for which a key that cannot be is none: what is pasted or lost on the way ends nothing."""
+    """Textual's, for which a key that cannot be is none: what is pasted or lost on the way ends nothing.
+
+    In Textual's an escape character in a pasted text begins a sequence of keys, so that a paste could give commands:
+    here a pasted text has none.
+    """
+
+    def __init__(self, debug: bool = False) -> None:
+        self._pasting = False
+        self._kept = ""
+        """Outside a paste the last characters, which the parser has; in one what may begin the mark of its end."""
+        super().__init__(debug)
+
+    def feed(self, data: str) -> Iterable[Message]:
+        if not data:  # the end of the input
+            yield from super().feed(data)
+        while data:
+            text, data = self._stretch(data)
+            if text:
+                yield from super().feed(text)
+
+    def _stretch(self, data: str) -> tuple[str, str]:
+        """What the parser may have next, up to where a paste begins or ends, and what is left after it."""
+        known, mark = self._kept + data, PASTE_ENDS if self._pasting else PASTE_BEGINS
+        at = known.find(mark)
+        if at >= 0:
+            end = at + len(mark)
+            text = known[:at].replace("\x1b", "") + mark if self._pasting else known[len(self._kept) : end]
+            self._pasting, self._kept = not self._pasting, ""
+            return text, known[end:]
+        if not self._pasting:
+            self._kept = known[1 - len(mark) :]
+            return data, ""
+        begun = next((size for size in range(len(mark) - 1, 0, -1) if known.endswith(mark[:size])), 0)
+        self._kept = known[len(known) - begun :]
+        return known[: len(known) - begun].replace("\x1b", ""), ""
 
     def _parse_extended_key(self, sequence: str) -> list[events.Key] | None:
         try:

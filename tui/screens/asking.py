@@ -22,6 +22,22 @@ DIALOGUE = """
 YES = {"y": "yes"}
 
 
+class Words(Input):
+    """A line of text, into which a paste goes whole: its lines one after the other, without control characters.
+
+    Textual's takes the first line alone, and none of what is longer than there is room for.
+    """
+
+    def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        line = "".join(each for each in " ".join(event.text.split()) if each.isprintable())
+        room = len(line) if self.max_length is None else self.max_length - len(self.value) + len(self.selected_text)
+        self.replace(line[: max(0, room)], *self.selection)
+        if len(line) > room:
+            self.notify(f"cut: there is room for {self.max_length:,} characters", severity="warning")
+
+
 class Confirm(Contained, ModalScreen[str]):
     """A question with the keys that answer it; its result is the key, empty for no, which every other answer means."""
 
@@ -61,7 +77,7 @@ class Ask(Contained, ModalScreen[str | None]):
             box.border_subtitle = Text("Enter  done    Esc  cancel")
             if self._hint:
                 yield Static(self._hint, markup=False)
-            yield Input(self._value, max_length=self._longest)
+            yield Words(self._value, max_length=self._longest)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if self.is_current:  # Enter may have been pressed twice

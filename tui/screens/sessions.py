@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from engine.record.wording import clean, counted, number, signed
 from tui.actions import SESSIONS_ACTIONS, Action
 from tui.listing import Entry, Listing
+from tui.screens.asking import Words
 from tui.screens.keeping import Keeping
 from tui.screens.session_rows import SessionRows
 from tui.widgets.block import Block
@@ -57,7 +58,7 @@ class SessionsScreen(Keeping):
             yield Block(id="heading")
             yield SessionRows()
             yield Block(id="about")
-            yield Input(placeholder="words of a session: its name, target, model, state, a mechanism", id="filter")
+            yield Words(placeholder="words of a session: its name, target, model, state, a mechanism", id="filter")
             yield KeyBar()
 
     def on_mount(self) -> None:
