@@ -91,15 +91,29 @@ async def test_the_end_of_a_session_is_not_taken_for_the_veto_of_the_same_moment
         assert decisions(told.s) == [("vetoed", "person")] and not any(told.s.workshop.hosts.iterdir())
 
 
-async def test_two_vetoes_at_once_are_one(tmp_path: Path) -> None:
+async def test_of_two_vetoes_at_once_the_first_holds_and_the_other_is_told(tmp_path: Path) -> None:
     async with level2(tmp_path, approval="ask") as told:
         research = told.begin(SLOW, name="guard")
         await until(lambda: any(told.s.workshop.hosts.iterdir()))
-        answers = await asyncio.gather(told.order("veto", reason="one"), told.order("veto", reason="two"))
-        assert all(answer.applied for answer in answers) and await research == "vetoed"
+        first, second = await asyncio.gather(told.order("veto", reason="one"), told.order("veto", reason="two"))
+        assert (first.applied, second.applied) == (True, False) and await research == "vetoed"
+        assert second.detail == "research 1 is called off already: one"
         assert decisions(told.s) == [("vetoed", "person")]
         finished = told.s.view.researches[1].finished
         assert finished is not None and finished.reason == "one"
+
+
+async def test_a_veto_of_what_was_turned_away_is_about_nothing_else(tmp_path: Path) -> None:
+    async with level2(tmp_path, approval="ask") as told:
+        research = told.begin(mechanism("probe", BLOCKS))
+        await until(lambda: told.s.view.waiting is not None)
+        waiting = told.s.view.waiting
+        assert waiting is not None and (await told.order("veto", hash=waiting.hash, reason="one")).applied
+        late = await told.order("veto", hash=waiting.hash, reason="two")
+        assert not late.applied and late.detail == "probe does not wait any more, it is vetoed: one"
+        assert await research == "vetoed"
+        finished = told.s.view.researches[1].finished
+        assert finished is not None and finished.reason.endswith(": one")
 
 
 async def test_what_was_approved_can_be_taken_back_until_the_boundary(tmp_path: Path) -> None:

@@ -176,6 +176,7 @@ class Commands:
     async def veto(self, hash: str = "", reason: str = "") -> str:
         """Turn the waiting module away, or one let in that is not active yet; else call off the research under way."""
         waiting = self.journal.view.waiting
+        self._refuse_decided(hash)
         if waiting is None:
             coming = [known for known in self.journal.view.mechanisms.values() if known.status == "approved"]
             if coming:
@@ -188,6 +189,13 @@ class Commands:
         await self._decide(waiting, hash, "vetoed", reason)
         also = ", and the change to its file with it" if dropped else ""
         return f"{waiting.name} ({waiting.hash[:12]}) is turned away{also}"
+
+    def _refuse_decided(self, digest: str) -> None:
+        """Raise Refused where this source has been turned away already: a veto of it is about nothing else."""
+        named = [known for known in self.journal.view.mechanisms.values() if digest and known.hash.startswith(digest)]
+        for known in named[-1:]:
+            if known.decision is not None and known.decision.decision == known.status != "approved":
+                raise Refused(f"{known.name} does not wait any more, it is {known.status}: {known.reason}")
 
     async def _decide(self, waiting: InjectionWaiting, digest: str, decision: Any, reason: str) -> None:
         _check_hash("waits", waiting, digest)
@@ -221,6 +229,8 @@ class Commands:
         ended = await self.course.call_off(research, reason)
         if ended.outcome != "vetoed":
             raise Refused(f"research {number} had just ended ({ended.outcome}): {ended.reason}")
+        if ended.reason != reason:
+            raise Refused(f"research {number} is called off already: {ended.reason}")
         written = self.course.written(number)
         away = f"{written.name} ({written.hash[:12]}) is turned away with it" if written else "nothing was written yet"
         return f"research {number} is called off ({doing}); {away}"
