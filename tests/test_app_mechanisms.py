@@ -234,6 +234,22 @@ async def test_the_end_of_the_session_is_told_as_that_of_a_research_at_once(tmp_
         assert "1 interrupted" in rounds.text()
 
 
+async def test_another_engine_is_told_as_the_end_of_a_research_also_where_one_was_ended_by_an_engine_before(
+    tmp_path: Path,
+) -> None:
+    again = ev.EngineStarted(pid=2, boot_id="b", sandbox="C", resumed=True)
+    closed = ev.ResearchFinished(research=1, outcome="failed", reason="the engine ended in the middle of it")
+    begun = [ev.ResearchStarted(research=number, trial=3) for number in (1, 2)]
+    events = [*told.beginning(), *told.trials()[:6], begun[0], again, closed, begun[1], again]
+    db = write_at(tmp_path / "sessions.db", events, SOURCES)
+    async with viewer(db, size=(120, 40), replay=True, at=3) as pilot:
+        rounds = screen_of(pilot).query_one("#rounds", LineView)
+        await press(pilot, "6", *["full_stop"] * 4)
+        assert "2 begins" in rounds.text()
+        await press(pilot, "full_stop")
+        assert "2 interrupted" in rounds.text()
+
+
 async def test_each_call_of_the_model_is_read_once(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with viewer(real, "s1", size=(120, 40)) as pilot:
         read: list[int] = []

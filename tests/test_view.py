@@ -217,6 +217,8 @@ def test_a_research_that_an_engine_left_is_not_told_by_what_was_decided_on_the_s
     ended = ev.ResearchFinished(research=1, outcome="refused")
     view = view_of([*beginning(), *first, ended, *again, TAKEN_UP])
     assert view.researches[2].interrupted and view.mechanisms[HASH].reason == ""
+    unfit = ev.MechanismValidated(hash=HASH, name="tabu_search", problems=["a person vetoed exactly this source"])
+    assert view_of([*beginning(), *first, ended, *again, unfit, TAKEN_UP]).researches[2].interrupted
     view = view_of([*beginning(), *first, TAKEN_UP])
     assert not view.researches[1].interrupted and view.mechanisms[HASH].reason == "too late"
 

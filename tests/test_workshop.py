@@ -204,6 +204,18 @@ async def test_a_session_that_is_taken_up_still_waits_and_takes_the_decision(tmp
     assert len(view.researches) == 1
 
 
+async def test_a_research_whose_module_nobody_decided_on_is_told_as_that(tmp_path: Path) -> None:
+    what = plan(write_target(tmp_path / "t", seconds=0.1), trials=14, confirm=False)
+    what["new"]["approval"] = "ask"
+    async with opened(tmp_path / "sessions.db", what) as session:
+        await session.session.run()
+    view = session.journal.view
+    [(name, known)] = [(known.name, known) for known in view.mechanisms.values()]
+    ended = view.researches[1].finished
+    assert ended is not None and (ended.outcome, ended.reason) == ("refused", f"{name}: the session ended first")
+    assert known.status == "refused" and view.status == "finished"
+
+
 async def test_time_in_which_no_engine_took_a_veto_does_not_count_as_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from engine.levels.protocols import Journal
 from engine.model.answers import AnswerError
 from engine.record.events import Event, InjectionDecided, LevelActivity, ResearchFinished, ResearchStarted
 from engine.record.view import Mechanism, Research
+from engine.record.wording import because
 
 Rounds = Callable[[int], Coroutine[Any, Any, tuple[str, str]]]
 """Does the research with this number; its outcome and the reason."""
@@ -45,6 +46,10 @@ class Course:
             raise
         finally:
             self.commit()
+            decided = view.researches[number].decided
+            if outcome == "failed" and decided is not None:  # the end of the session decides what waits
+                outcome, told = come_to(decided)
+                reason = f"{decided.name}: {told}"
             try:
                 outcome = await self._finish(number, outcome, reason)
             finally:
@@ -108,6 +113,13 @@ class Course:
         while research.finished is None:
             await self.journal.changed()
         return research.finished
+
+
+def come_to(decided: InjectionDecided) -> tuple[str, str]:
+    """What a research came to by a decision on its module: its outcome, and why, in words to stand behind a name."""
+    if decided.decision == "approved":
+        return "proposed", "let in"
+    return decided.decision, because(decided.decision, "", decided.reason).removeprefix(":").strip() or decided.decision
 
 
 def _vetoed(written: Mechanism, reason: str) -> InjectionDecided:

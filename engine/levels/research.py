@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from engine.levels.briefing import STRATEGIES, Messages, messages, parameter_lines, rounded, state_block, trial_lines
-from engine.levels.course import Course
+from engine.levels.course import Course, come_to
 from engine.levels.earlier import Earlier, earlier_mechanisms, earlier_section
 from engine.levels.protocols import Journal, Model
 from engine.model.answers import (
@@ -39,7 +39,6 @@ from engine.record.events import (
 )
 from engine.record.schema import blob_hash
 from engine.record.view import Mechanism, View
-from engine.record.wording import because
 from engine.search.trials import PROPOSERS
 
 REPAIRS = 3
@@ -130,11 +129,11 @@ class Researcher:
             problems = await self.workshop.test(written, source)
             if not problems:
                 await self._say(f"asking for {written.name} to be let in")
-                outcome = await self.workshop.let_in(written, source)
+                await self.workshop.let_in(written, source)
                 decided = self.journal.view.mechanisms[written.hash].decision
-                told = "" if decided is None else because(outcome, "", decided.reason).removeprefix(":").strip()
-                told = "let in" if outcome == "approved" else told or outcome
-                return {"approved": "proposed"}.get(outcome, outcome), f"{_picked(written.name, picked)}: {told}"
+                assert decided is not None, "what is asked for is decided by somebody"
+                outcome, told = come_to(decided)
+                return outcome, f"{_picked(written.name, picked)}: {told}"
             if repair == REPAIRS:
                 break
             again = render("repair", problems="\n".join(f"- {p}" for p in problems), packages=self.workshop.packages)

@@ -83,6 +83,9 @@ def _decided(view: View, event: ev.InjectionDecided) -> None:
     if event.hash in view.active:  # a veto that came a moment after the boundary: a revert takes it out
         return
     mechanism.status, mechanism.reason, mechanism.decision = event.decision, event.reason, event
+    research = view.researches.get(mechanism.research or 0)
+    if research is not None and research.finished is None:
+        research.decided = event
 
 
 @LEVEL2.on(ev.MechanismActivated)

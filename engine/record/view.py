@@ -109,6 +109,8 @@ class Research:
     rounds: list[ev.ResearchRound] = field(default_factory=list)
     finished: ev.ResearchFinished | None = None
     interrupted: bool = False
+    decided: ev.InjectionDecided | None = None
+    """The newest decision on a module that it wrote."""
 
 
 @dataclass
@@ -224,17 +226,10 @@ class View:
         return max(0, self.settings.trials - self.completed)
 
 
-def decided_in(view: View, research: Research) -> ev.InjectionDecided | None:
-    """The decision on the last module of a research that was decided on, if any."""
-    # What was decided on in an earlier one and is written again keeps that decision until there is another.
-    written = [known for known in view.mechanisms.values() if known.research == research.number]
-    return next((known.decision for known in reversed(written) if known.decision and known.status != "written"), None)
-
-
 def goes_on_without_engine(view: View, research: Research) -> bool:
     """Whether the next engine finds something to go on with: a module that waits, or was decided on."""
     waits = any(known.status == "waiting" and known.research == research.number for known in view.mechanisms.values())
-    return waits or decided_in(view, research) is not None
+    return waits or research.decided is not None
 
 
 def trial_of(started: ev.TrialStarted, event: ev.TrialFinished, improvement: float | None = None) -> Trial:

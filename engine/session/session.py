@@ -12,6 +12,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from engine.errors import BilevelError
+from engine.levels.course import come_to
 from engine.levels.inner import InnerLoop
 from engine.levels.research import Researcher
 from engine.levels.strategy import Strategist
@@ -30,7 +31,7 @@ from engine.record.events import (
 from engine.record.journal import Journal
 from engine.record.recovery import rolling_backup
 from engine.record.store import RecordError
-from engine.record.view import CYCLE, decided_in
+from engine.record.view import CYCLE
 from engine.session.boundary import SessionBoundary
 from engine.session.editing import Editing
 from engine.session.measuring import Measuring, SessionFailed
@@ -185,13 +186,12 @@ class Session:
         for research in [research for research in view.researches.values() if research.finished is None]:
             if research.finished is not None:  # called off while another was closed
                 continue
-            decision = decided_in(view, research)
-            if decision is None:  # a turn that was not taken: it is due again
-                word, reason = "failed", "the engine ended in the middle of it"
+            if research.decided is None:  # a turn that was not taken: it is due again
+                outcome, reason = "failed", "the engine ended in the middle of it"
             else:
-                word = "proposed" if decision.decision == "approved" else decision.decision
-                reason = decision.name
-            finished = ResearchFinished(research=research.number, outcome=word, reason=reason)  # type: ignore[arg-type]
+                outcome, told = come_to(research.decided)
+                reason = f"{research.decided.name}: {told}"
+            finished = ResearchFinished(research=research.number, outcome=outcome, reason=reason)  # type: ignore[arg-type]
             await self.journal.record(finished)
         await self._outer("2", self.research_due, self.researcher.research)
 

@@ -17,7 +17,7 @@ from tui.widgets.fitting import wrapped
 from tui.widgets.lines import LineView
 from tui.widgets.source import printable
 
-WAITING = "Level 2 has not begun: it researches after every second cycle of five trials"
+WAITING = "Level 2 has not begun: it researches after every second cycle of five trials."
 CUT = "the engine ended in the middle of it"
 OUTCOMES = {"proposed": "good", "retired": "warn", "refused": "warn", "failed": "bad", "vetoed": "warn"}
 
@@ -68,7 +68,7 @@ class DialoguePane(Pane):
             self._listed, self._entries = listed, entries_of(moment.view, gone=gone)
             doing = "" if gone else moment.view.activity.get("2", "")
             self.entitle(clean(doing, 60))
-            off = WAITING if "2" in moment.view.settings.levels else "Level 2 is off in this session"
+            off = WAITING if "2" in moment.view.settings.levels else "Level 2 is off in this session."
             said = [Text(line, "dim") for line in wrapped(off, max(20, rounds.size.width))]
             rounds.show_lines([row(entry) for entry in self._entries] or said)
         self._say(moment, self._entries[rounds.cursor] if self._entries else None)
@@ -159,9 +159,9 @@ def messages(prompt: str) -> str:
 
 def _known(view: View) -> tuple[object, ...]:
     """What the list is made from, in so few words that it can be compared four times a second."""
-    ended = sum((research.finished is not None) + 2 * research.interrupted for research in view.researches.values())
+    ended = tuple((research.finished is not None, research.interrupted) for research in view.researches.values())
     rounds = sum(len(research.rounds) for research in view.researches.values())
-    return view.session, len(view.researches), rounds, ended, view.activity.get("2"), view.settings.levels
+    return view.session, rounds, ended, view.activity.get("2"), view.settings.levels
 
 
 def _ended(entry: Entry) -> bool:
