@@ -75,6 +75,11 @@ def test_a_real_model_is_named_without_the_word_stand_in() -> None:
     assert "cost unknown" in text
 
 
+def test_recorded_answers_cost_nothing() -> None:
+    text = "\n".join(summary_lines(view_of(beginning(model="replay:20261120-0000-late-owl"))))
+    assert "no cost: recorded answers were given again" in text and "STAND-IN" not in text
+
+
 def test_the_lines_hold_at_every_point_of_a_session() -> None:
     events = whole()
     for length in range(1, len(events) + 1):
@@ -83,6 +88,7 @@ def test_the_lines_hold_at_every_point_of_a_session() -> None:
 
 
 def test_a_search_that_found_nothing_says_so() -> None:
+    assert "no trial has ended yet" in "\n".join(summary_lines(view_of(beginning())))
     events = [*beginning(), *run("trial-1", 1, 4.5, changes={"BATCH": 128}, base=0)]
     assert "no trial was better" in "\n".join(summary_lines(view_of(events)))
 

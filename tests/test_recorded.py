@@ -51,7 +51,7 @@ async def test_each_answer_comes_once_and_then_the_model_refuses():
 
 async def test_the_settings_name_a_replay_and_say_that_it_is_one():
     settings = Settings(target="t", profile="cpu", model="replay:20261121-quiet-otter")
-    model = model_from_settings(settings, {}, recorded=[call("a", "1")])
+    model = model_from_settings(settings, {}, RecordedModel([call("a", "1")], "20261121-quiet-otter"))
     assert (model.name, model.stand_in) == ("replay:20261121-quiet-otter", False)
     assert (await model.complete(prompt("a"), no_retry)).text == "1"
     await model.close()

@@ -181,7 +181,7 @@ async def test_money_is_refused_where_the_price_is_unknown(db: Path, target: Pat
 async def test_recorded_answers_play_back_as_the_model(db: Path, target: Path) -> None:
     first = await run_session(db, plan(target, trials=6, confirm=False))
     again = await run_session(db, plan(target, "s2", trials=6, confirm=False, model="replay:s1"))
-    assert again.model == "replay:s1" and again.completed == 6
+    assert again.model == "replay:s1" and again.completed == 6 and again.stand_in
     assert [trial.changes for trial in again.history] == [trial.changes for trial in first.history]
 
 

@@ -25,7 +25,7 @@ from engine.record.events import Level
 from engine.record.settings import Settings
 
 if TYPE_CHECKING:
-    from engine.model.recorded import RecordedCall
+    pass
 
 OPENAI_URL = "https://api.openai.com/v1"
 DEEPSEEK_URL = "https://api.deepseek.com/v1"
@@ -176,10 +176,8 @@ class OpenAIModel:
         return max(backoff, min(LONGEST_WAIT, retry_after or 0.0))
 
 
-def model_from_settings(
-    settings: Settings, environ: Mapping[str, str], recorded: Sequence["RecordedCall"] | None = None
-) -> Model:
-    """The model that the settings name: "offline", "replay:SESSION" (its `recorded` calls handed in), or a real one.
+def model_from_settings(settings: Settings, environ: Mapping[str, str], recorded: Model | None = None) -> Model:
+    """The model that the settings name: "offline", "replay:SESSION" (`recorded`, handed in), or a real one.
 
     The base URL is the settings', else BILEVEL_BASE_URL's, else OPENAI_BASE_URL's, else the maker's of the model. The
     key is BILEVEL_API_KEY's or OPENAI_API_KEY's (DEEPSEEK_API_KEY's comes between them at DeepSeek). An endpoint on
@@ -190,11 +188,9 @@ def model_from_settings(
 
         return OfflineModel(seed=settings.seed)
     if settings.model.startswith("replay:"):
-        from engine.model.recorded import RecordedModel
-
         if recorded is None:
             raise InputError(f"no recorded answers were found for --model {settings.model}")
-        return RecordedModel(recorded, settings.model.removeprefix("replay:"))
+        return recorded
     if not settings.model.strip():
         raise InputError("the model has no name: give --model NAME, or --model offline for the stand-in")
     base_url = _base_url(settings, environ)

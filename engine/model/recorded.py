@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.model.client import ModelRefused, Prompt, Reply, Retried, canonical
-from engine.record.events import ModelCalled
+from engine.record.events import ModelCalled, SessionCreated
 from engine.record.reader import Reader
 from engine.record.schema import blob_hash
 
@@ -30,14 +30,11 @@ class RecordedCall:
 class RecordedModel:
     """Plays `calls` back, in their order for each level and purpose; an equal prompt gets its own answer.
 
-    Its name is "replay:" and the session's. It is no stand-in: a language model wrote the answers, or the name of the
-    session's model says that none did.
+    Its name is "replay:" and the session's. It is a stand-in where one wrote the answers.
     """
 
-    stand_in = False
-
-    def __init__(self, calls: Sequence[RecordedCall], session: str) -> None:
-        self.name = f"replay:{session}"
+    def __init__(self, calls: Sequence[RecordedCall], session: str, stand_in: bool = False) -> None:
+        self.name, self.stand_in = f"replay:{session}", stand_in
         self._left = list(calls)
 
     async def complete(self, prompt: Prompt, retried: Retried) -> Reply:
@@ -66,3 +63,9 @@ def recorded_calls(reader: Reader, session: str) -> list[RecordedCall]:
             tokens = called.tokens_in, called.tokens_out
             calls.append(RecordedCall(called.level, called.purpose, called.prompt_blob, text, *tokens))
     return calls
+
+
+def by_stand_in(reader: Reader, session: str) -> bool:
+    """Whether no language model wrote a session's answers."""
+    created = next(iter(reader.events(session, kinds=["session_created"])), None)
+    return created is not None and isinstance(created.event, SessionCreated) and created.event.stand_in

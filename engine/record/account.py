@@ -27,7 +27,7 @@ _ENDED = {"refused": "was refused", "failed": "failed"}
 def summary_lines(view: View) -> list[str]:
     """The summary of a session, one fact a line."""
     name = metric_name(view)
-    reason = f" ({view.status_reason})" if view.status_reason else ""
+    reason = f" ({view.status_reason})" if view.status_reason and view.status != "running" else ""
     lines = [
         f"session    {view.session}: {view.status}{reason}",
         f"model      {model_line(view)}",
@@ -95,7 +95,8 @@ def best_told(view: View) -> str:
         return f"no valid {name} yet"
     if best.number == 0 or baseline is None:
         which = "lowest" if view.history.direction == "minimize" else "highest"
-        return f"the baseline: no trial was better ({which} {name} {number(best.metric)})"
+        none = "no trial was better" if view.completed else "no trial has ended yet"
+        return f"the baseline: {none} ({which} {name} {number(best.metric)})"
     gap = f", {signed(best.metric - baseline.metric)} to the baseline" if baseline.metric is not None else ""
     beyond = "beyond the noise" if best.beyond_noise else "within the noise"
     return f"trial {best.number}: {name} {number(best.metric)}{gap} ({beyond} when it was kept)"
@@ -148,8 +149,10 @@ def _credited(found: Credit) -> str:
 
 
 def _use(view: View) -> str:
-    tokens = f"{view.calls} calls, {view.tokens_in:,} tokens in, {view.tokens_out:,} out"
+    tokens = f"{counted(view.calls, 'call')}, {view.tokens_in:,} tokens in, {view.tokens_out:,} out"
     spent = cost(view)
     if view.stand_in:
         return f"{tokens}, no cost: a stand-in answered"
+    if view.settings.model.startswith("replay:"):
+        return f"{tokens}, no cost: recorded answers were given again"
     return f"{tokens}, cost {'unknown' if spent is None else f'{spent:.4f}'}"

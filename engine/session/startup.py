@@ -30,7 +30,7 @@ from engine.mechanism.failures import MechanismError
 from engine.mechanism.sandbox import probe_sandbox
 from engine.model.asking import Asker, Budget
 from engine.model.client import Model, model_from_settings
-from engine.model.recorded import recorded_calls
+from engine.model.recorded import RecordedModel, by_stand_in, recorded_calls
 from engine.record.archive import take_over
 from engine.record.events import (
     BudgetExtended,
@@ -220,9 +220,11 @@ class Startup:
     def _model(self, settings: Settings) -> Model:
         if not settings.model.startswith("replay:"):
             return model_from_settings(settings, self.environ)
+        asked = settings.model.removeprefix("replay:")
         with Reader(self.db) as reader:
-            calls = recorded_calls(reader, reader.resolve(settings.model.removeprefix("replay:")))
-        return model_from_settings(settings, self.environ, calls)
+            session = reader.resolve(asked)
+            recorded = RecordedModel(recorded_calls(reader, session), asked, by_stand_in(reader, session))
+        return model_from_settings(settings, self.environ, recorded)
 
     def _asker(self, model: Model, settings: Settings, journal: Journal, view: View) -> Asker:
         if settings.max_cost is not None and settings.level_models:
@@ -230,7 +232,8 @@ class Startup:
                 "a budget in money takes one model for all levels: leave out level_models, or limit tokens"
             )
         budget = Budget(settings.max_cost, settings.max_tokens, view.cost or 0.0, view.tokens_in + view.tokens_out)
-        prices = (0.0, 0.0) if model.stand_in else (settings.price_in, settings.price_out)
+        free = model.stand_in or isinstance(model, RecordedModel)
+        prices = (0.0, 0.0) if free else (settings.price_in, settings.price_out)
         return Asker(model, lambda event, blobs: journal.record(event, blobs=blobs), budget, *prices)
 
     async def _announce(self, journal: Journal) -> None:
