@@ -17,6 +17,7 @@ from engine.record.lock import Holder
 from engine.record.schema import blob_hash
 from tui.screens.asking import Ask, Confirm
 from tui.screens.injection import InjectionScreen
+from tui.widgets.lines import LineView
 
 ELDER, DIGEST = blob_hash(GUARD.encode()), blob_hash(REVISED.encode())
 
@@ -95,7 +96,7 @@ async def test_the_clock_counts_down_and_says_what_it_will_do(tmp_path: Path) ->
         await press(pilot, "i")
         screen = pilot.app.screen
         assert isinstance(screen, InjectionScreen)
-        assert "the engine does not answer" in text(pilot) or "clock turns it away: 1:" in text(pilot)
+        assert "waits until the session is resumed" in text(pilot) or "clock turns it away: 1:" in text(pilot)
         told_there = " ".join(line.plain.strip() for line in screen._count(78))
         assert reason in told_there or "bilevel resume" in told_there
 
@@ -115,6 +116,33 @@ async def test_a_replay_has_no_screen_to_decide_on(db: Path) -> None:
     async with viewer(db, replay=True, at=3) as pilot:
         await press(pilot, "i", "a", "v")
         assert pilot.app.screen is screen_of(pilot)
+
+
+async def test_an_engine_that_is_gone_is_asked_for_no_decision_and_what_waits_may_be_looked_at(db: Path) -> None:
+    async with viewer(db) as pilot:
+        await until(lambda: "ENGINE GONE" in text(pilot))
+        await again(pilot)
+        assert "i look" in text(pilot) and "a approve" not in text(pilot) and "i Look" in lines(pilot)[-1]
+        await press(pilot, "i")
+        assert is_deciding(pilot) and "Approve" not in lines(pilot)[-1] and "Later" in lines(pilot)[-1]
+        assert "waits until the session is resumed" in text(pilot) and f"bilevel resume {told.NAME}" in text(pilot)
+
+
+async def test_below_a_dialogue_the_evidence_is_brought_to_the_width_as_well(db: Path) -> None:
+    async with viewer(db, size=(120, 40)) as pilot:
+        await press(pilot, "i")
+        screen = pilot.app.screen
+        assert isinstance(screen, InjectionScreen)
+        evidence = screen.query_one("#evidence", LineView)
+        wide = evidence.text()
+        await press(pilot, "v")
+        for size in ((64, 24), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        await press(pilot, "escape")
+        screen.look()
+        await pilot.pause()
+        assert evidence.text() == wide
 
 
 # --- deciding ---------------------------------------------------------------------------------------------------------

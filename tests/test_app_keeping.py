@@ -202,6 +202,7 @@ async def test_a_pane_and_the_screen_are_written_to_new_files(db: Path) -> None:
         names = [f"bilevel-{told.NAME}-{NOON}-{name}" for name in ("screen.svg", "trials-2.txt", "trials.txt")]
         assert written_here(db) == names
         assert "BATCH" in (db.parent / names[2]).read_text() and (db.parent / names[0]).read_text().startswith("<svg")
+        assert "url(" not in (db.parent / names[0]).read_text().replace("url(#", "")
         assert str(db.parent / names[1]) in said(pilot)
 
 

@@ -102,6 +102,20 @@ async def test_zoom_gives_the_pane_the_whole_screen_and_takes_it_back(db: Path) 
         assert all(pane.region for pane in screen.panes)
 
 
+async def test_on_a_narrow_screen_zoom_tells_all_about_a_trial_and_is_offered_there_alone(tmp_path: Path) -> None:
+    last = told.run("trial-8", 8, 2.7, base=3, changes={"BATCH": 24}, hypothesis="fewer tokens a step " * 40)
+    db = write_at(tmp_path / "sessions.db", [*told.beginning(), *told.trials(), *last])
+    async with viewer(db, size=(80, 30)) as pilot:
+        assert "z Zoom" in lines(pilot)[-1] and "(z: all of it)" in text(pilot)
+        before = text(pilot).count("fewer tokens")
+        await press(pilot, "z")
+        assert text(pilot).count("fewer tokens") > before and "z Unzoom" in lines(pilot)[-1]
+        await press(pilot, "z", "3")
+        assert "z Zoom" not in lines(pilot)[-1]
+        await press(pilot, "z")
+        assert "has the whole screen already" in said(pilot)
+
+
 # --- holding ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("key", ["space", "end", "escape", "G"])
 async def test_held_it_stands_says_so_and_comes_back_to_now(running: Path, key: str) -> None:
@@ -270,6 +284,9 @@ async def test_commands_are_offered_while_a_session_may_go_on_and_to_who_may_com
         await written(running, told.ending()[1:])
         await again(pilot)
         assert "Pause" not in lines(pilot)[-1] and "Leave" in lines(pilot)[-1]
+        assert "Hold" not in lines(pilot)[-1]
+        await press(pilot, "space")
+        assert "nothing goes on that could be held" in said(pilot) and "HELD" not in text(pilot)
     async with viewer(running, read_only=True) as pilot:
         assert "Pause" not in lines(pilot)[-1]
 

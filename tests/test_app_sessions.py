@@ -105,6 +105,17 @@ async def test_two_sessions_beside_each_other_follow_both_and_their_engine(
         await shown(pilot, "compare: C")
 
 
+async def test_a_comparison_takes_any_size(db: Path) -> None:
+    async with viewer(db, None) as pilot:
+        await shown(pilot, "! interrupted")
+        await press(pilot, "space", "down", "C")
+        before = text(pilot)
+        for width in (16, 10, 3, 120):
+            await pilot.resize_terminal(width, 40 if width == 120 else 12)
+            await pilot.pause()
+        assert text(pilot) == before
+
+
 async def test_a_comparison_waits_for_two(db: Path) -> None:
     async with viewer(db, None) as pilot:
         await shown(pilot, "! interrupted")

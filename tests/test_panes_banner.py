@@ -81,7 +81,8 @@ async def test_a_lost_engine_is_said_with_what_to_do(tmp_path: Path) -> None:
     with moment_of(tmp_path, waiting(), state="gone", says=says) as moment:
         async with staged(banner := Banner(), moment, (120, 40)):
             assert text_of(banner)[0] == f"  ✗ ENGINE GONE  {says}"
-            assert "INJECTION" in text_of(banner)[1] and banner.has_class("-lost")
+            assert "INJECTION  i look  waits until the session is resumed" in text_of(banner)[1]
+            assert banner.has_class("-lost")
 
 
 async def test_an_engine_that_lives_may_have_trouble(tmp_path: Path) -> None:

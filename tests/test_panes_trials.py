@@ -67,14 +67,32 @@ async def test_the_mean_of_the_baseline_is_not_cut_where_it_grows_longer_than_it
             assert " 100.2500 " in rows_of(pane)[1]
 
 
-async def test_hours_and_minutes_fit_the_column_of_the_time(tmp_path: Path) -> None:
+async def test_a_replay_that_goes_back_to_the_baseline_shows_what_it_showed(tmp_path: Path) -> None:
+    begun = [*told.beginning()[:3], *told.run("baseline-1", 0, 99.0, role="baseline", status="keep")]
+    second = told.run("baseline-2", 0, 101.5, role="baseline", status="keep")
+    events = [*begun, *second, *told.run("trial-1", 1, 100.5, base=0, changes={"BATCH": 24})]
+    with moment_of(tmp_path, events) as moment:
+        moment.feed.seek(len(begun))
+        async with staged(pane := TrialsPane(), moment, (80, 12)) as pilot:
+            before = rows_of(pane)
+            for place in (len(events), len(begun)):
+                moment.feed.seek(place)
+                await again(pane, moment, pilot)
+            assert rows_of(pane) == before
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(6400, "1 h 47"), (35940, "9 h 59"), (50000, "13.9 h"), (359900, "4.2 d"), (2592000, "30.0 d")],
+)
+async def test_hours_and_days_fit_the_column_of_the_time(tmp_path: Path, seconds: int, said: str) -> None:
     started, finished = eighth()
-    finished = msgspec.structs.replace(finished, seconds=6400.0)
+    finished = msgspec.structs.replace(finished, seconds=float(seconds))
     ninth = told.run("trial-9", 9, None, base=3, changes={"BATCH": 12})[0]
     events = [*told.beginning(), *told.trials(), started, finished, ninth]
-    with moment_of(tmp_path, events, after=6400.0) as moment:
+    with moment_of(tmp_path, events, after=float(seconds)) as moment:
         async with staged(pane := TrialsPane(), moment, (80, 14)):
-            assert all(" 1 h 47 " in row for row in rows_of(pane)[-2:])
+            assert all(f" {said} " in row for row in rows_of(pane)[-2:])
 
 
 async def test_the_author_of_the_trial_that_trains_is_not_cut(tmp_path: Path) -> None:
@@ -131,7 +149,7 @@ async def test_only_the_row_that_trains_is_drawn_again(tmp_path: Path, monkeypat
 async def test_without_a_trial_it_says_what_goes_on(tmp_path: Path) -> None:
     with moment_of(tmp_path, told.beginning()[:3]) as moment:
         async with staged(pane := TrialsPane(), moment):
-            assert rows_of(pane) == ["no trial yet: level 1: baseline: between two runs"]
+            assert rows_of(pane) == ["no trial yet: level 1: baseline: the first run begins"]
     (tmp_path / "second").mkdir()
     with moment_of(tmp_path / "second", told.beginning()[:6]) as moment:
         async with staged(pane := TrialsPane(), moment):

@@ -90,7 +90,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane(6)", "6", "Level 2", "To a pane, by its number.", "Panes"),
     Action("zoom", "z", "Zoom", "This pane on the whole screen.", "Panes", footer=6),
     Action("hold", "space", "Hold", "Hold what is shown, or go on.", "Looking", "live", footer=2),
-    Action("follow", "escape", "Follow", "Back to now; follow it.", "Looking"),
+    Action("follow", "escape", "Follow", "Follow the newest again.", "Looking"),
     Action("goto_trial", "colon", "Go to trial", "Go to a trial by its number.", "Looking", footer=9),
     Action("search", "slash", "Search", "Search the pane, by a regex.", "Looking", footer=6),
     Action("find(1)", "n", "Next", "To the match after or before.", "Looking"),
@@ -104,7 +104,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("turn", "b", "Question", "Of a round: question, answer.", "Mechanisms and Level 2", footer=3, pane=6),
     # --- steering; what waits may be looked at by whoever watches
     Action("decide", "i", "Decide", "What waits for a decision.", "Steering", "live", footer=0),
-    Action("approve", "a", "Approve", "Let it in (asks first).", "Steering", "command"),
+    Action("approve", "a", "Approve", "Look, then let in what waits.", "Steering", "command"),
     Action("veto", "v", "Veto", "Turn it away, or end research.", "Steering", "command"),
     Action("edit", "e", "Edit", "Edit a mechanism in $EDITOR.", "Steering", "command", footer=4, pane=4),
     Action("revert", "R", "Revert", "Take a mechanism out (asks).", "Steering", "command", footer=3, pane=4),
@@ -130,7 +130,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("help", "question_mark", "Help", "This page.", "Application", footer=0),
     Action("palette", "ctrl+p", "Commands", "Find an action by name.", "Application", footer=3),
     Action("app.to_shell", "ctrl+z", "Shell", "To the shell; fg comes back.", "Application"),
-    Action("leave", "q", "Leave", "Leave; the session goes on.", "Application", footer=0),
+    Action("leave", "q", "Leave", "Leave; what runs goes on.", "Application", footer=0),
 )
 
 SESSIONS_ACTIONS: tuple[Action, ...] = (

@@ -11,7 +11,18 @@ from engine.record import events as ev
 from engine.record.evidence import verdict
 from engine.record.folding import apply
 from engine.record.view import View
-from engine.record.wording import because, clean, ending, model_line, number, shown, signed, who
+from engine.record.wording import (
+    because,
+    between_runs,
+    clean,
+    ending,
+    model_line,
+    number,
+    run_words,
+    shown,
+    signed,
+    who,
+)
 from tui.deciding import decision_lines
 
 _TOLD_ONLY_AS_COMMANDS = ("stop", "kill_trial", "edit")
@@ -103,9 +114,9 @@ def progress_line(view: View, now: float) -> str:
     busy = "; ".join(f"level {level}: {clean(text, 50)}" for level, text in view.activity.items() if text)
     if view.running is None:
         troubles = [_model_failed(level, failed) for level, failed in view.backed_off.items()]
-        return "; ".join(filter(None, [*troubles, busy, ends])) or f"{view.phase}: between two runs"
+        return "; ".join(filter(None, [*troubles, busy, ends])) or between_runs(view)
     started, progress = view.running.started, view.running.progress
-    what = f"trial {started.number} of {view.settings.trials}" if started.role == "search" else started.run
+    what = f"trial {started.number} of {view.settings.trials}" if started.role == "search" else run_words(view, started)
     parts = [what, f"{max(0.0, now - view.running.since):.0f} s"]
     if progress is not None:
         parts += [f"{100 * progress.fraction:.0f} %"] if progress.fraction is not None else [f"step {progress.step}"]

@@ -152,7 +152,7 @@ def _what_it_is(view: View, mechanism: Mechanism) -> list[str]:
         *labelled("purpose", mechanism.purpose),
         *labelled("literature", mechanism.source),
         *labelled("written", written),
-        *labelled("sandbox", f"level {mechanism.evidence.get('sandbox', '?')}"),
+        *(labelled("sandbox", f"level {mechanism.evidence['sandbox']}") if "sandbox" in mechanism.evidence else []),
         *labelled("file", mechanism.path),
     ]
 
@@ -176,7 +176,8 @@ def _would_have(mechanism: Mechanism, width: int) -> list[str]:
 
 # --- since it is active -----------------------------------------------------------------------------------------------
 def _since(view: View, mechanism: Mechanism, width: int) -> list[str]:
-    hooks = [(hook, str(acted), str(called)) for hook, (called, acted) in mechanism.by_hook.items()]
+    # Acts are told at once, calls with their trial's end.
+    hooks = [(hook, str(acted), str(max(called, acted))) for hook, (called, acted) in mechanism.by_hook.items()]
     lines = table((_periods(mechanism), "acted", "called"), hooks, _TIMES, width)
     found = credit(view, mechanism)
     if found is not None:

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping
 
+from engine.record.events import TrialStarted
 from engine.record.view import View
 from engine.search.parameters import Config, Value
 
@@ -87,6 +88,22 @@ def ending(view: View) -> str:
     if not view.ending:
         return ""
     return f"ending after {view.running.started.run}" if view.running else "ending"
+
+
+def run_words(view: View, started: TrialStarted) -> str:
+    """What a run is for: a trial, or which of the baseline's or the confirmation's runs."""
+    if started.role == "search":
+        return f"training trial {started.number}"
+    done = sum(run.role == started.role for run in view.finished_runs.values())
+    if started.role == "baseline":
+        return f"baseline run {done + 1} of {view.settings.baseline_runs}"
+    whose = "the baseline" if started.role == "confirm_baseline" else f"trial {started.number}"
+    return f"confirming {whose}, run {done + 1} of {view.settings.confirm_runs}"
+
+
+def between_runs(view: View) -> str:
+    """What is told while no run goes on and no level says what it does."""
+    return f"{view.phase}: " + ("between two runs" if view.finished_runs else "the first run begins")
 
 
 def model_line(view: View) -> str:

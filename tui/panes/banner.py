@@ -24,7 +24,8 @@ class Banner(Block):
     def show(self, moment: Moment) -> None:
         """Bring it to the moment."""
         lost = _lost(moment)
-        waits = _waits(moment, decides=bool(self.screen.check_action("approve", ())))
+        takes = moment.engine.state != "gone" and self.screen.check_action("approve", ())
+        waits = _waits(moment, decides=bool(takes))
         self.set_class(moment.stale and lost is not None, "-lost")
         width = max(20, (self.size.width or self.app.size.width - 2))
         told = [line for line in (lost, _trouble(moment)) if line is not None]
@@ -74,6 +75,8 @@ def until(moment: Moment) -> str:
     """The time that is left, and who decides then."""
     waiting = moment.view.waiting
     assert waiting is not None
+    if moment.engine.state == "gone" and not moment.replay:
+        return "waits until the session is resumed"
     if waiting.deadline is None:
         return "waits for you" if not moment.replay else "waits for a person"
     does = "lets it in" if waiting.trusted else "turns it away"

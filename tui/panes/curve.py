@@ -8,12 +8,12 @@ from textual.binding import Binding, BindingType
 from engine.record.view import View
 from tui.moment import Moment
 from tui.panes.curve_drawing import drawing_of
-from tui.panes.glyphs import FROZEN_BY_LEVEL, FROZEN_BY_PERSON, INJECTION
+from tui.panes.glyphs import FROZEN_BY_LEVEL, FROZEN_BY_PERSON, INJECTION, STAIRS
 from tui.panes.pane import Pane
 from tui.widgets.plot import Plot
 
 _LEGEND = (
-    f"━ best  • trial  ┈ noise of the baseline  ✗ no value  ↑ outside"
+    f"{STAIRS} best  • trial  ┈ noise of the baseline  ✗ no value  ↑ outside"
     f"  {FROZEN_BY_LEVEL}{FROZEN_BY_PERSON} freeze  {INJECTION} injection"
 )
 

@@ -26,6 +26,8 @@ LOCKED, FROZEN_BY_PERSON, FROZEN_BY_LEVEL = "#", "◆", "◇"
 INJECTION = "◈"
 
 OUT, BEST = "▽", "★"
+STAIRS, AGAINST = "⠒⠒", "⠂⠂"
+"""The running best in a plot, and that of another session beside it."""
 
 MEANINGS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
@@ -61,13 +63,16 @@ MEANINGS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Curve and timeline",
         (
-            ("━", "accent", "the best so far"),
+            (STAIRS, "accent", "the best so far"),
             ("•", "", "a trial"),
             ("┈", "dim", "noise of the baseline"),
             ("↑↓", "warn", "outside the picture"),
             ("△", "strong", "the selected trial"),
             (BEST, "good", "a new best"),
             (INJECTION, "accent", "a mechanism went in"),
+            ("━", "strong", "behind (timeline)"),
+            ("●", "alert", "here"),
+            ("■", "strong", "the end"),
         ),
     ),
 )

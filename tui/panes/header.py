@@ -198,7 +198,7 @@ def _confirmed(view: View) -> list[Part]:
         low, high = confirmed.interval
         text.append(f" [{signed(low)}, {signed(high)}]")
         if low <= 0 <= high:
-            text.append(" may be none", "warn")
+            text.append(" may be no gain", "warn")
     return [Part(1, text)]
 
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from engine.record import events as ev
 from engine.record.view import ENDED, View
-from engine.record.wording import clean
+from engine.record.wording import between_runs, clean, run_words
 from engine.tools.estimate import duration
 
 
@@ -65,15 +65,4 @@ def _inner(view: View) -> str:
         return ""
     if view.phase == "search" and view.trials_left():
         return at_work or f"proposing trial {view.completed + 1}"
-    return f"{view.phase}: between two runs"
-
-
-def run_words(view: View, started: ev.TrialStarted) -> str:
-    """What a run is for: a trial, or which of the baseline's or the confirmation's runs."""
-    if started.role == "search":
-        return f"training trial {started.number}"
-    done = sum(run.role == started.role for run in view.finished_runs.values())
-    if started.role == "baseline":
-        return f"baseline run {done + 1} of {view.settings.baseline_runs}"
-    whose = "the baseline" if started.role == "confirm_baseline" else f"trial {started.number}"
-    return f"confirming {whose}, run {done + 1} of {view.settings.confirm_runs}"
+    return between_runs(view)

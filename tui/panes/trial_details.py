@@ -7,7 +7,7 @@ from rich.text import Text
 
 from engine.record.events import TrialStarted
 from engine.record.view import View
-from engine.record.wording import clean, number, signed
+from engine.record.wording import clean, counted, number, signed
 from engine.search.trials import Trial
 from tui.panes.glyphs import STATUS
 from tui.plain import changes
@@ -19,8 +19,11 @@ _CURVE_WIDTH = 32
 _VERDICTS = {"better": "better than it beyond the noise", "tie": "within the noise", "worse": "worse beyond the noise"}
 
 
-def details(view: View, number: int | None, console: Console, width: int, height: int) -> list[Text]:
-    """At most `height` lines of a trial, the one that runs included; none for a number that there is not."""
+def details(view: View, number: int | None, console: Console, width: int, height: int, rest: str = "") -> list[Text]:
+    """At most `height` lines of a trial, the one that runs included; none for a number that there is not.
+
+    `rest`: what is said behind the mark of what is cut, on where to find it.
+    """
     running = view.running.started if view.running and view.running.started.role == "search" else None
     known = view.history.trials.get(-1 if number is None else number)
     if known is not None:
@@ -31,7 +34,7 @@ def details(view: View, number: int | None, console: Console, width: int, height
         return []
     lines = [line for label, text in facts for line in _wrapped(label, text, console, width)]
     if len(lines) > height:
-        lines = [*lines[: height - 1], Text("…  (z: the whole screen)", "dim")]
+        lines = [*lines[: height - 1], Text(f"…{rest}", "dim")]
     return lines
 
 
@@ -70,7 +73,7 @@ def _outcome(trial: Trial) -> Text:
         against = f", {_VERDICTS[trial.verdict]}" if trial.verdict in _VERDICTS else ""
         text.append(f"  {signed(trial.difference)} to its base{against}")
     told = [f"{trial.seconds:.1f} s"]
-    told += [f"{trial.steps} steps"] if trial.steps is not None else []
+    told += [counted(trial.steps, "step")] if trial.steps is not None else []
     told += [f"{trial.tokens_per_second:,.0f} tokens/s"] if trial.tokens_per_second is not None else []
     told += [f"{trial.peak_memory_mb:,.0f} MB"] if trial.peak_memory_mb is not None else []
     return text.append("  " + ", ".join(told), "dim")

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from engine.record import events as ev
 from engine.record.view import View
-from engine.record.wording import clean, counted, number, signed
+from engine.record.wording import clean, counted, number, run_words, signed
 from engine.search.trials import History, Trial
 from tui.moment import Moment
 from tui.panes.glyphs import BEYOND, STATUS, TIE, WORSE
-from tui.panes.phrases import doing, lasting, run_words
+from tui.panes.phrases import doing, lasting
 from tui.plain import changes
 from tui.widgets.columns import Column, fitting, laid_out
 from tui.widgets.lines import LineView
@@ -65,7 +65,10 @@ def _seconds(row: Row) -> tuple[str, str]:
 
 
 def _lasting(seconds: float) -> str:
-    """A time for a narrow column: the minutes behind hours go without their name, 1 h 40."""
+    """A time for a narrow column: the minutes behind hours go without their name, 1 h 40; then 13.9 h, then 4.2 d."""
+    hours = seconds / 3600
+    if hours >= 10:
+        return f"{hours:.1f} h" if hours < 99.9 else f"{hours / 24:.1f} d"
     told = lasting(seconds)
     return told.removesuffix(" min") if " h " in told else told
 
@@ -108,7 +111,7 @@ class Widths:
 
     def note(self, view: View, trials: Sequence[Trial], before: Sequence[float | None]) -> None:
         """Measure the trials that are new; alone, the baseline too, whose metric is the mean of the runs so far."""
-        if len(self._upto) == 1:
+        if len(self._upto) == 1 or len(trials) == 1:
             self._upto.clear()
         cells = [column.cell for column in COLUMNS if column.heading in self.SNUG]
         for index in range(len(self._upto), len(trials)):

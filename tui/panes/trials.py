@@ -13,6 +13,8 @@ from tui.widgets.lines import LineView
 _HEADING_FROM = 6
 _DETAILS_FROM = 15
 """Rows inside the frame from which there is a heading, and from which there are details."""
+_ROWS_LEFT = 5
+"""Rows that the list and its heading keep where the pane is zoomed: the details have the others, if they need them."""
 _STATUSES = "  ".join(f"{sign} {word}" for word, (sign, _) in STATUS.items())
 _LEGENDS = (f"{_STATUSES}  {BEYOND} beyond noise  {TIE} within  {WORSE} worse", _STATUSES)
 
@@ -77,7 +79,11 @@ class TrialsPane(Pane):
             self.border_subtitle = legend
 
     def _details(self, moment: Moment) -> None:
-        room = self.size.height // 2 - 1 if self.size.height >= _DETAILS_FROM else 0
+        zoomed, height = self.screen.has_class("-zoomed"), self.size.height
+        if zoomed:
+            room = height - _ROWS_LEFT if height >= 2 * _ROWS_LEFT else 0
+        else:
+            room = height // 2 - 1 if height >= _DETAILS_FROM else 0
         view, chosen = moment.view, self.rows.trial_at(self.rows.cursor)
         running = view.running if view.running and view.running.started.number == chosen else None
         acts = sum(len(mechanism.acts) for mechanism in view.mechanisms.values())
@@ -92,5 +98,6 @@ class TrialsPane(Pane):
         if known == self._detailed:
             return
         self._detailed = known
-        lines = details(view, chosen, self.app.console, self.size.width, room) if room else []
+        rest = "" if zoomed else "  (z: all of it)"
+        lines = details(view, chosen, self.app.console, self.size.width, room, rest) if room else []
         self.query_one("#trials-details", Block).show_lines(lines)

@@ -18,6 +18,7 @@ from tui.actions import COMPARE_ACTIONS, Action
 from tui.comparison import Pair, curves, hindrances, pairs
 from tui.engine_watch import EngineWatch
 from tui.feed import Feed
+from tui.panes.glyphs import AGAINST, STAIRS
 from tui.screens.keeping import Keeping
 from tui.screens.searching import Searching
 from tui.widgets.block import Block
@@ -100,7 +101,9 @@ class CompareScreen(Keeping, Searching):
         reasons = hindrances(first, second)
         warning = "! not comparable: " + "; ".join(reasons)
         with self.app.batch_update():
-            names = Text.assemble((f"━ {first.session}", "accent"), "   ", (f"┄ {second.session}", "other"))
+            names = Text.assemble(
+                (f"{STAIRS} {first.session}", "accent"), "   ", (f"{AGAINST} {second.session}", "other")
+            )
             self.query_one("#sessions", Block).show_lines([names])
             warnings = [warning] if reasons else []
             warnings += [f"! {clean(trouble, 300)}" for trouble in dict.fromkeys(self._troubles) if trouble]
@@ -152,7 +155,7 @@ def row(pair: Pair, width: int) -> list[Text]:
         return [Text(""), Text(pair.label, "strong")]
     sign = f"{DIFFERS} " if pair.label and pair.differs else "  "
     beside = max(12, min(24, width // 5))
-    half = (width - beside) // 2
+    half = max(2, (width - beside) // 2)
     label = wrap(pair.label, beside - 3, break_on_hyphens=False) or [""]
     sides = [wrap(text, half - 1, break_on_hyphens=False) for text in (pair.first, pair.second)]
     lines = []

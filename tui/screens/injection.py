@@ -22,7 +22,7 @@ from tui.screens.keeping import Keeping
 from tui.screens.searching import Searching
 from tui.widgets.block import Block
 from tui.widgets.fitting import wrapped
-from tui.widgets.keybar import KeyBar
+from tui.widgets.keybar import KeyBar, offers
 from tui.widgets.lines import LineView
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
 
     @property
     def actions(self) -> list[Action]:
-        """What can be done: a person who only looks decides nothing."""
-        return [each for each in INJECTION_ACTIONS if each.group != "Deciding" or not self.session.read_only]
+        """What can be done: a person who only looks decides nothing, and an engine that is gone takes no decision."""
+        decides = not self.session.read_only and self.session.engine_watch.state.state != "gone"
+        return [each for each in INJECTION_ACTIONS if decides or each.group != "Deciding"]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What decides does not exist for who only looks."""
@@ -166,14 +167,18 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
         if newest.waiting is None or newest.waiting.hash != self.digest:
             self._close()
             return
+        self.query_one(KeyBar).offer(offers(self.actions))
         count = self.query_one("#count", Block)
+        self._fit_evidence_alone()  # below a dialogue it may have been laid out late
         count.show_lines(self._count(count.size.width or self.app.size.width - 2))
 
     def _count(self, width: int) -> list[Text]:
         """What happens if nobody decides, and when; what is said of it, on a second line where one is too short."""
         moment = self.session.moment(newest=True)
         waiting = moment.view.waiting
-        if moment.engine.state in ("gone", "silent"):
+        if moment.engine.state == "gone":
+            head, said = f"! {until(moment)}", moment.engine.says
+        elif moment.engine.state == "silent":
             head, said = "! the engine does not answer", moment.engine.says
         else:
             head, said = until(moment), waiting.reason if waiting is not None else ""

@@ -1,6 +1,7 @@
 """Taking away what is seen: to the clipboard, into a file, as a picture."""
 
 import errno
+import re
 import time
 from contextlib import suppress
 from itertools import count
@@ -21,6 +22,7 @@ ADVICE = {
     errno.ENOENT: "the working directory was removed, start bilevel in another",
 }
 """What to do where a file cannot be written, by the number of the error."""
+_FETCHED_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 _ELSEWHERE = "start bilevel in another directory"
 
 
@@ -46,8 +48,9 @@ class Keeping(Contained, Screen[Any]):
         self._keep(f"{part}.txt", text, "or copy it with c")
 
     def action_picture(self) -> None:
-        """The screen as an SVG file."""
-        self._keep("screen.svg", self.app.export_screenshot(title=f"bilevel {self.kept_as()}"))
+        """The screen as an SVG file, which fetches nothing when it is looked at."""
+        picture = self.app.export_screenshot(title=f"bilevel {self.kept_as()}")
+        self._keep("screen.svg", _FETCHED_FONTS.sub("", picture))
 
     def _keep(self, what: str, text: str, instead: str = "") -> None:
         """Into a new file in the working directory, and say where. `instead`: what else can be done if it fails."""

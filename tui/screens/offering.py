@@ -7,6 +7,7 @@ from textual import events
 from engine.record.view import ENDED
 from tui.actions import ACTIONS, Action, action_named, exists
 from tui.panes.mechanisms import chosen_of
+from tui.panes.trials import TrialsPane
 from tui.widgets.keybar import KeyBar, offers
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Offering:
         match action.id:
             case "decide":
                 return newest.waiting is not None
+            case "hold":
+                return self.held or newest.status not in ENDED
+            case "zoom":
+                return self.zooms
             case "kill_trial":
                 return newest.running is not None
             case "edit" | "revert":
@@ -46,10 +51,17 @@ class Offering:
                 return chosen is not None and chosen.status in statuses
         return True
 
+    @property
+    def zooms(self: "SessionScreen") -> bool:
+        """Whether zooming changes anything: a narrow screen shows one pane anyway; that of trials tells more."""
+        return not self.has_class("-narrow") or self.has_class("-zoomed") or self.current == TrialsPane.number
+
     def _words(self: "SessionScreen") -> dict[str, str]:
         """What an action is called just now, where that differs."""
         newest = self.feed.newest
-        words = {"decide": "Look"} if self.read_only else {}
+        words = {"decide": "Look"} if self.read_only or self.engine_watch.state.state == "gone" else {}
+        if self.has_class("-zoomed"):
+            words["zoom"] = "Unzoom"
         if newest.status == "paused":
             words["pause_engine"] = "Resume"
         if self.held or (self.replay and self.clock.playing):

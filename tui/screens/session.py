@@ -223,7 +223,10 @@ class SessionScreen(Commanding, Replaying, Finding, Offering, Keeping, Searching
         return next(pane for pane in self.panes if pane.number == self.current)
 
     def action_zoom(self) -> None:
-        """The whole screen for the pane with the focus, or back."""
+        """The whole screen for the pane with the focus, or back; all about a trial rather than many rows."""
+        if not self.zooms:
+            self.notify("this pane has the whole screen already")
+            return
         self.toggle_class("-zoomed")
         self.call_after_refresh(self.repaint)
 
@@ -239,6 +242,9 @@ class SessionScreen(Commanding, Replaying, Finding, Offering, Keeping, Searching
         """Hold what is shown, or come back to now."""
         if self.held:
             self.action_now()
+            return
+        if self.feed.newest.status in ENDED:
+            self.notify("the session has ended: nothing goes on that could be held")
             return
         self.held, self._held_at = True, wall_clock()
         self.feed.hold()

@@ -16,7 +16,7 @@ from tui.widgets.lines import LineView
 STAND_IN = "STAND-IN"
 MODEL_WIDTH = len(STAND_IN)
 """Columns that the model has at least: as many as tell a stand-in."""
-MARK = "◆"
+MARK = "»"
 
 
 def _state(entry: Entry) -> tuple[str, str]:

@@ -21,7 +21,10 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def refitted(lines: Sequence[str], width: int) -> list[str]:
-    """Labelled lines and tables, as they are made for 80 columns, brought to a width: facts wrapped, gaps narrowed."""
+    """Labelled lines and tables, as they are made for 80 columns, brought to a width: facts wrapped, gaps narrowed.
+
+    A fact that is one long word, such as a path, is left as it is: a person copies it.
+    """
     fitted: list[str] = []
     for line in _joined(lines):
         if cell_len(line) <= width:
@@ -32,7 +35,7 @@ def refitted(lines: Sequence[str], width: int) -> list[str]:
         if gap is not None and gap.start() >= LABEL and gap.end() - gap.start() > too_long + 1:
             fitted.append(line[: gap.start()] + line[gap.start() + too_long :])
         elif _is_labelled(line):
-            fitted += _wrapped(line, width, LABEL)
+            fitted += _wrapped(line, width, LABEL) if " " in line[LABEL:].strip() else [line]
         else:
             fitted += _wrapped(line, width)
     return fitted
