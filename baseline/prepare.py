@@ -153,7 +153,7 @@ def parquet_documents(path: Path) -> Iterator[bytes]:
     try:
         from pyarrow import parquet
     except ImportError:
-        sys.exit("Reading parquet shards needs pyarrow: pip install 'bilevel[data]'.")
+        sys.exit("Reading parquet shards needs pyarrow: pip install pyarrow.")
     shard = parquet.ParquetFile(path)
     if "text" not in shard.schema_arrow.names:
         sys.exit(f"{path} has no column `text`; it has {', '.join(shard.schema_arrow.names)}.")
@@ -214,7 +214,7 @@ def train_tokenizer(files: list[Path]) -> "Tokenizer":
     try:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     except ImportError:
-        sys.exit("Training a BPE vocabulary needs tokenizers: pip install 'bilevel[data]'.")
+        sys.exit("Training a BPE vocabulary needs tokenizers: pip install tokenizers.")
 
     def training_texts() -> Iterator[str]:
         left = TOKENIZER_BYTES

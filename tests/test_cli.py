@@ -147,6 +147,11 @@ def test_status_tells_an_ended_session_from_an_interrupted_one(told: Shell) -> N
     out = told("status", other)[1]
     assert "interrupted" in out
     assert f"bilevel resume {other}" in out
+    third = "20261123-0000-long-night"
+    went_on = ev.StateChanged(status="running", reason="a person resumed it", by="person")
+    write(told.db, [created(third), *beginning()[1:], went_on], third)
+    assert f"session  {third}: interrupted\n" in told("status", third)[1]
+    assert f"session    {third}: running\n" in told("show", third)[1]
 
 
 def test_what_an_engine_was_writing_is_shown_as_interrupted_once_it_is_gone(told: Shell) -> None:
@@ -185,7 +190,7 @@ def test_status_tells_the_difference_whether_it_may_be_noise_and_what_was_confir
     assert status["best"]["difference"] == pytest.approx(2.61 - (3.98 + 4.01 + 4.0) / 3)
     assert status["confirmed"] == {"difference": -1.38, "interval": [-1.42, -1.34]}
     out = told("status", other)[1]
-    assert "the baseline: no trial was better (lowest val_bpb 3.9967)\n" in out and "over 2 fresh" not in out
+    assert "the baseline: no trial has ended yet (lowest val_bpb 3.9967)\n" in out and "over 2 fresh" not in out
     status = json.loads(told("status", other, "--json")[1])
     assert (status["best"]["trial"], status["best"]["difference"], status["best"]["beyond_noise"]) == (0, None, None)
     assert status["confirmed"] is None

@@ -50,6 +50,8 @@ def test_another_script_or_evaluation_hinders_where_both_are_known() -> None:
     known = [session({"searched_sha256": script, "fixed_sha256": fixed}) for script, fixed in ("aa", "ba", "ab")]
     assert hindrances(known[0], known[1]) == ["another script to begin with"]
     assert hindrances(known[0], known[2]) == ["another evaluation (the target's fixed files differ)"]
+    longer = session({"fixed_sha256": "b", "budget": {"kind": "seconds", "value": 60.0}})
+    assert hindrances(known[0], longer) == ["other budgets (8 s a trial, 60 s a trial)"], "it is written in them"
 
 
 def test_the_facts_stand_in_pairs_and_settings_only_where_they_differ() -> None:

@@ -38,7 +38,7 @@ def hindrances(first: View, second: View) -> list[str]:
     found = []
     if a.get("name") != b.get("name"):
         found.append(f"other targets ({_of_target(first)}, {_of_target(second)})")
-    elif _differ(first, second, "fixed_sha256"):
+    elif _differ(first, second, "fixed_sha256") and _budget(first) == _budget(second):  # it may be written in them
         found.append("another evaluation (the target's fixed files differ)")
     elif _differ(first, second, "searched_sha256"):
         found.append("another script to begin with")

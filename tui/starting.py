@@ -94,6 +94,7 @@ def _profile(settings: Settings, cpu: bool = False) -> str:
 
     names = target_profiles(Path(settings.target))
     if settings.profile:
+        _warn_without_gpu(settings.profile)
         return settings.profile
     if len(names) == 1:
         return names[0]
@@ -104,6 +105,15 @@ def _profile(settings: Settings, cpu: bool = False) -> str:
     if "cpu" in names:
         return "cpu"
     raise InputError(f"the target {settings.target} has the profiles {', '.join(names)}: name one with --profile")
+
+
+def _warn_without_gpu(profile: str) -> None:
+    """Said, not refused: what a profile of a person's own target needs, only that person knows."""
+    from engine.tools.machine import has_nvidia_device
+
+    if profile == "cuda" and not has_nvidia_device():
+        said = "profile cuda, and this machine has no NVIDIA device: the trials may train on the CPU (--profile cpu)"
+        print(f"bilevel: {said}", file=sys.stderr)
 
 
 def _cuda() -> bool:
@@ -125,13 +135,14 @@ def model_of_keys(environ: Mapping[str, str]) -> str | None:
 
 def announce(settings: Settings, target: "Target") -> None:
     """Print what is about to run, and what it will take."""
+    from engine.record.wording import counted
     from engine.tools.estimate import estimate
 
     budget = f"{target.budget.value:g} {'s' if target.budget.kind == 'seconds' else 'FLOPs'} a trial"
     stand_in = settings.model == "offline"
     model = "offline: a STAND-IN, rules in a model's place" if stand_in else settings.model
     print(f"model     {model}")
-    print(f"settings  target {target.name}, profile {settings.profile}, {budget}, {settings.trials} trials")
+    print(f"settings  target {target.name}, profile {settings.profile}, {budget}, {counted(settings.trials, 'trial')}")
     print(f"search    levels {', '.join(settings.levels)}, mechanisms let in by {_WHO_DECIDES[settings.approval]}")
     print(f"estimate  {estimate(settings, target).sentence()}", flush=True)
 

@@ -123,7 +123,8 @@ def _status_lines(view: View, told: dict[str, Any], db: Path) -> list[str]:
 
     ended = told["status"] in ("finished", "failed")
     state = told["status"] if told["engine"] or ended else "interrupted"
-    why = f" ({clean(told['reason'])})" if told["reason"] else ""
+    holds = state == told["status"] != "running"  # why it runs, or what it was when its engine ended, says nothing now
+    why = f" ({clean(told['reason'])})" if told["reason"] and holds else ""
     why += f", {ending(view)}" if told["ending"] else ""
     lines = [f"session  {view.session}: {state}{why}", f"model    {model_line(view)}"]
     lines.append(f"trials   {view.completed} of {view.settings.trials}, {view.phase}")
