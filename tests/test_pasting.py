@@ -1,5 +1,6 @@
 """What a person pastes is text: never a command, whatever it holds and however it arrives; a prompt takes all of it."""
 
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from textual import events
 from textual.widgets import Input
 from viewers import press, said, viewer, write_at
 
-from tui.driver import PASTE_BEGINS, PASTE_ENDS, LenientParser
+from tui.driver import PASTE_BEGINS, PASTE_ENDS, PATIENCE, LenientParser
 
 
 def heard(*parts: str) -> list[events.Event]:
@@ -41,6 +42,42 @@ def test_a_paste_is_one_text_without_escape_characters(text: str, places: list[i
     assert isinstance(paste, events.Paste) and paste.text == text.replace("\x1b", "")
 
 
+def waited(parser: LenientParser) -> list[events.Event]:
+    """What the parser makes of it that nothing came for longer than a key takes."""
+    if parser._timeout_time is not None:
+        parser._timeout_time = 0.0
+    return [message for message in parser.tick() if isinstance(message, events.Event)]
+
+
+@pytest.mark.parametrize("place", range(2, len(PASTE_BEGINS)))
+def test_the_mark_of_a_paste_may_come_in_two_parts_with_a_pause_between_them(place: int) -> None:
+    parser = LenientParser()
+    assert list(parser.feed(PASTE_BEGINS[:place])) == waited(parser) == []
+    paste, key = parser.feed(f"{PASTE_BEGINS[place:]}Pq{PASTE_ENDS}z")
+    assert isinstance(paste, events.Paste) and paste.text == "Pq"
+    assert isinstance(key, events.Key) and key.key == "z"
+
+
+def test_a_mark_whose_first_character_was_taken_for_escape_is_one_still() -> None:
+    parser = LenientParser()
+    assert list(parser.feed("\x1b")) == []
+    [escape] = waited(parser)
+    assert isinstance(escape, events.Key) and escape.key == "escape"
+    paste, _ = parser.feed(f"{PASTE_BEGINS[1:]}Pq{PASTE_ENDS}z")
+    assert isinstance(paste, events.Paste) and paste.text == "Pq"
+    assert [key.key for key in (*parser.feed("\x1b"), *waited(parser), *parser.feed("x"))] == ["escape", "x"]  # type: ignore[attr-defined]
+
+
+def test_a_paste_whose_end_is_never_marked_ends_when_nothing_comes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = LenientParser()
+    assert list(parser.feed(f"{PASTE_BEGINS}Pq")) == waited(parser) == []
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + PATIENCE + 1)
+    [paste] = waited(parser)
+    assert isinstance(paste, events.Paste) and paste.text == "Pq"
+    [key] = parser.feed("z")
+    assert isinstance(key, events.Key) and key.key == "z"
+
+
 def test_two_pastes_are_two_and_keys_between_them_are_keys() -> None:
     one, two = f"{PASTE_BEGINS}one{PASTE_ENDS}", f"{PASTE_BEGINS}\x1bXP{PASTE_ENDS}"
     told_of = [each.text if isinstance(each, events.Paste) else each.key for each in heard(f"{one}\x1b[A{two}")]  # type: ignore[attr-defined]
@@ -59,6 +96,7 @@ def db(tmp_path: Path) -> Path:
         ("lower the rate", "lower the rate"),
         ("first\r\n  second\nthird\n", "first second third"),
         ("\n", ""),
+        ("  a  line ", "  a  line "),
         ("a\x07b\x1b[31m\u202ec\tand", "ab[31mc and"),
     ],
 )
@@ -70,6 +108,15 @@ async def test_a_prompt_takes_every_line_and_no_control_characters(db: Path, pas
         field.post_message(events.Paste(pasted))
         await press(pilot, "y")
         assert field.value == f"x{becomes}y"
+
+
+async def test_what_is_pasted_into_the_filter_of_the_list_filters(db: Path) -> None:
+    async with viewer(db, None) as pilot:
+        await press(pilot, "slash")
+        field = pilot.app.screen.query_one(Input)
+        field.post_message(events.Paste(f"{told.NAME}\n"))
+        await pilot.pause()
+        assert field.value == told.NAME and not said(pilot)
 
 
 async def test_what_is_too_long_for_a_prompt_is_cut_with_a_word(db: Path) -> None:

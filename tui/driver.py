@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ LARGEST = 2000
 
 PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
 """What the terminal sends around a text that a person pastes (bracketed paste)."""
+PATIENCE = 30.0
+"""Seconds without input after which a paste has ended, although its end was not marked."""
 
 
 class LenientParser(XTermParser):
@@ -31,15 +34,32 @@ class LenientParser(XTermParser):
         self._pasting = False
         self._kept = ""
         """Outside a paste the last characters, which the parser has; in one what may begin the mark of its end."""
+        self._taken_as_keys = False
+        """What the parser has of them it waits for no longer."""
+        self._heard_at = 0.0
         super().__init__(debug)
 
     def feed(self, data: str) -> Iterable[Message]:
+        self._heard_at = time.monotonic()
         if not data:  # the end of the input
             yield from super().feed(data)
         while data:
             text, data = self._stretch(data)
+            self._taken_as_keys = False
             if text:
                 yield from super().feed(text)
+
+    def tick(self) -> Iterable[Message]:
+        """A key that is no sequence after all; not where a mark has come in part, as over a slow line."""
+        if self._pasting:
+            if time.monotonic() - self._heard_at > PATIENCE:
+                yield from self.feed(PASTE_ENDS)
+            return
+        if any(self._kept.endswith(PASTE_BEGINS[:size]) for size in range(2, len(PASTE_BEGINS))):
+            return
+        waited = self._timeout_time is not None
+        yield from super().tick()
+        self._taken_as_keys |= waited and self._timeout_time is None
 
     def _stretch(self, data: str) -> tuple[str, str]:
         """What the parser may have next, up to where a paste begins or ends, and what is left after it."""
@@ -47,7 +67,11 @@ class LenientParser(XTermParser):
         at = known.find(mark)
         if at >= 0:
             end = at + len(mark)
-            text = known[:at].replace("\x1b", "") + mark if self._pasting else known[len(self._kept) : end]
+            if self._pasting:
+                text = known[:at].replace("\x1b", "") + mark
+            else:
+                begun = at < len(self._kept) and not self._taken_as_keys
+                text = known[len(self._kept) : end] if begun else known[len(self._kept) : at] + mark
             self._pasting, self._kept = not self._pasting, ""
             return text, known[end:]
         if not self._pasting:

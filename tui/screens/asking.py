@@ -1,5 +1,6 @@
 """Small dialogues: a question whose default answer is no, and a line to fill in."""
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ YES = {"y": "yes"}
 
 
 class Words(Input):
-    """A line of text, into which a paste goes whole: its lines one after the other, without control characters.
+    """A line of text, into which every line of a paste goes, one behind the other, without control characters.
 
     Textual's takes the first line alone, and none of what is longer than there is room for.
     """
@@ -31,8 +32,9 @@ class Words(Input):
     def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.stop()
-        line = "".join(each for each in " ".join(event.text.split()) if each.isprintable())
-        room = len(line) if self.max_length is None else self.max_length - len(self.value) + len(self.selected_text)
+        text = re.sub(r"\s*[\r\n]+\s*", " ", event.text.strip("\r\n")).replace("\t", " ")
+        line = "".join(each for each in text if each.isprintable())
+        room = self.max_length - len(self.value) + len(self.selected_text) if self.max_length else len(line)
         self.replace(line[: max(0, room)], *self.selection)
         if len(line) > room:
             self.notify(f"cut: there is room for {self.max_length:,} characters", severity="warning")
