@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from fast_sessions import until
 from level2_searches import SLOW, Held, Level2, decisions, level2
@@ -75,7 +76,7 @@ async def test_a_veto_while_the_clock_decides_comes_too_late_and_is_told_so(tmp_
         held = Held(s, lambda event: isinstance(event, ev.InjectionDecided))
         research = told.begin(mechanism("probe", BLOCKS))
         answer = await vetoed_while(held, told)
-        assert not answer.applied and "it is approved: nobody objected in time" in answer.detail
+        assert not answer.applied and "it is approved by the clock: nobody objected in time" in answer.detail
         assert await research == "proposed" and decisions(s) == [("approved", "clock")]
 
 
@@ -97,7 +98,7 @@ async def test_of_two_vetoes_at_once_the_first_holds_and_the_other_is_told(tmp_p
         await until(lambda: any(told.s.workshop.hosts.iterdir()))
         first, second = await asyncio.gather(told.order("veto", reason="one"), told.order("veto", reason="two"))
         assert (first.applied, second.applied) == (True, False) and await research == "vetoed"
-        assert second.detail == "research 1 is called off already: one"
+        assert second.detail == "research 1 had just ended (vetoed): one"
         assert decisions(told.s) == [("vetoed", "person")]
         finished = told.s.view.researches[1].finished
         assert finished is not None and finished.reason == "one"
@@ -110,10 +111,45 @@ async def test_a_veto_of_what_was_turned_away_is_about_nothing_else(tmp_path: Pa
         waiting = told.s.view.waiting
         assert waiting is not None and (await told.order("veto", hash=waiting.hash, reason="one")).applied
         late = await told.order("veto", hash=waiting.hash, reason="two")
-        assert not late.applied and late.detail == "probe does not wait any more, it is vetoed: one"
+        assert not late.applied and late.detail == "probe does not wait any more, it is vetoed by a person: one"
         assert await research == "vetoed"
         finished = told.s.view.researches[1].finished
         assert finished is not None and finished.reason.endswith(": one")
+
+
+async def test_of_two_vetoes_without_a_reason_one_is_told_that_it_came_too_late(tmp_path: Path) -> None:
+    async with level2(tmp_path, approval="ask") as told:
+        research = told.begin(SLOW, name="guard")
+        await until(lambda: any(told.s.workshop.hosts.iterdir()))
+        answers = await asyncio.gather(told.order("veto"), told.order("veto"))
+        assert [answer.applied for answer in answers] == [True, False] and await research == "vetoed"
+
+
+async def test_of_two_vetoes_of_what_an_earlier_engine_left_the_first_holds(tmp_path: Path) -> None:
+    async with level2(tmp_path, approval="ask") as told:
+        s, source = told.s, mechanism("probe", BLOCKS)
+        written = msgspec.structs.replace(s.written("probe", source)[0], research=1, written_by="model")
+        begun = ev.ResearchStarted(research=1, trial=s.view.completed)
+        await s.journal.record(begun, written, blobs=[source.encode()])
+        answers = await asyncio.gather(told.order("veto", reason="one"), told.order("veto", reason="two"))
+        assert [answer.applied for answer in answers] == [True, False]
+        finished, known = s.view.researches[1].finished, s.view.mechanisms[written.hash]
+        assert finished is not None and finished.reason == known.reason == "one"
+        assert decisions(s) == [("vetoed", "person")]
+
+
+async def test_a_beginning_of_a_hash_that_fits_what_waits_means_that(tmp_path: Path) -> None:
+    async with level2(tmp_path, approval="ask") as told:
+        s = told.s
+        research = told.begin(mechanism("probe", BLOCKS))
+        await until(lambda: s.view.waiting is not None)
+        assert s.view.waiting is not None
+        begins = s.view.waiting.hash[:2]
+        sources = (f"{mechanism('other', BLOCKS)}\n# {number}\n" for number in range(100_000))
+        event = next(found for source in sources if (found := s.written("other", source)[0]).hash.startswith(begins))
+        late = ev.InjectionDecided(hash=event.hash, name="other", decision="refused", by="person", reason="no")
+        await s.journal.record(event, late)
+        assert (await told.order("veto", hash=begins)).applied and await research == "vetoed"
 
 
 async def test_what_was_approved_can_be_taken_back_until_the_boundary(tmp_path: Path) -> None:

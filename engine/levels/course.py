@@ -102,17 +102,24 @@ class Course:
         standing = [known for known in found if known.status != "refused"] or found
         return standing[-1] if standing else None
 
-    async def call_off(self, research: Research, reason: str) -> ResearchFinished:
-        """End the research that is under way, for a person's reason; how it ended, be it by itself a moment before."""
-        if self._number is None:
+    async def call_off(self, research: Research, reason: str) -> bool:
+        """Have the research that is under way end, for a person's reason, and wait for that.
+
+        Whether this call did it: it may have been called off, or ended by itself, a moment before.
+        """
+        does = self._called_off is None and (self._number is None or (self._work is not None and not self._work.done()))
+        if does:
             self._called_off = reason
-            await self._finish(research.number, "vetoed", reason)
-        elif self._work is not None and self._called_off is None and not self._work.done():
-            self._called_off = reason
-            self._work.cancel()
+            if self._work is not None:
+                self._work.cancel()
+            elif self._number is None:
+                try:
+                    await self._finish(research.number, "vetoed", reason)
+                finally:
+                    self._called_off = None
         while research.finished is None:
             await self.journal.changed()
-        return research.finished
+        return does
 
 
 def come_to(decided: InjectionDecided) -> tuple[str, str]:

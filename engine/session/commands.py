@@ -21,8 +21,10 @@ from engine.record.events import (
     ParameterUnfrozen,
     StateChanged,
 )
+from engine.record.evidence import DECIDERS
 from engine.record.journal import Journal
 from engine.record.view import Mechanism
+from engine.record.wording import because
 from engine.session.boundary import SessionBoundary
 from engine.session.editing import Editing, NotTaken
 from engine.session.workshop import Workshop
@@ -191,18 +193,18 @@ class Commands:
         return f"{waiting.name} ({waiting.hash[:12]}) is turned away{also}"
 
     def _refuse_decided(self, digest: str) -> None:
-        """Raise Refused where this source has been turned away already: a veto of it is about nothing else."""
+        """Raise Refused where all that is named so has been turned away already: a veto of it is about nothing else."""
+        research = self.course.under_way()
+        in_work = self.course.written(research.number) if research is not None and research.decided is None else None
         named = [known for known in self.journal.view.mechanisms.values() if digest and known.hash.startswith(digest)]
-        for known in named[-1:]:
-            if known.decision is not None and known.decision.decision == known.status != "approved":
-                raise Refused(f"{known.name} does not wait any more, it is {known.status}: {known.reason}")
+        if named and in_work not in named and all(map(_turned_away, named)):
+            raise Refused(_waits_no_more(named[-1]))
 
     async def _decide(self, waiting: InjectionWaiting, digest: str, decision: Any, reason: str) -> None:
         _check_hash("waits", waiting, digest)
         event = InjectionDecided(hash=waiting.hash, name=waiting.name, decision=decision, by="person", reason=reason)
         if not await self.workshop.settle(event):
-            known = self.journal.view.mechanisms[waiting.hash]
-            raise Refused(f"{waiting.name} does not wait any more, it is {known.status}: {known.reason}")
+            raise Refused(_waits_no_more(self.journal.view.mechanisms[waiting.hash]))
 
     async def _take_back(self, coming: Mechanism, digest: str, reason: str) -> str:
         """Veto what was let in before the boundary activates it; the fold lets the first of the two count."""
@@ -226,11 +228,9 @@ class Commands:
             _check_hash(f"research {number} has written", written, digest)
             await self.editing.drop(written.path, reason)
         doing = self.journal.view.activity.get("2") or "it was about to go on"
-        ended = await self.course.call_off(research, reason)
-        if ended.outcome != "vetoed":
+        did, ended = await self.course.call_off(research, reason), research.finished
+        if ended is not None and (not did or ended.outcome != "vetoed"):
             raise Refused(f"research {number} had just ended ({ended.outcome}): {ended.reason}")
-        if ended.reason != reason:
-            raise Refused(f"research {number} is called off already: {ended.reason}")
         written = self.course.written(number)
         away = f"{written.name} ({written.hash[:12]}) is turned away with it" if written else "nothing was written yet"
         return f"research {number} is called off ({doing}); {away}"
@@ -271,6 +271,16 @@ class Commands:
             return await self.editing.take(found[-1].path)
         except NotTaken as error:
             raise Refused(str(error)) from None
+
+
+def _turned_away(known: Mechanism) -> bool:
+    return known.decision is not None and known.decision.decision == known.status != "approved"
+
+
+def _waits_no_more(known: Mechanism) -> str:
+    """What became of it, and who decided."""
+    by = DECIDERS.get(known.decision.by, "") if known.decision is not None else ""
+    return f"{known.name} does not wait any more, it is {known.status}{because(known.status, by, known.reason)}"
 
 
 def _check_hash(does: str, module: InjectionWaiting | Mechanism, digest: str) -> None:
