@@ -192,9 +192,27 @@ def test_what_an_engine_left_written_and_begun_is_interrupted_until_it_is_writte
     assert view.researches[1].interrupted
     assert standing(view.mechanisms[HASH]) == "interrupted before its tests had ended"
     assert standing(view_of([*begun, mechanism()[1], end]).mechanisms[HASH]) == "interrupted before it was let in"
-    anew = [*begun, mechanism()[1], mechanism()[0], end]
+    anew = [*begun, mechanism()[1], msgspec.structs.replace(mechanism()[0], research=2), end]
     assert standing(view_of(anew).mechanisms[HASH]) == "interrupted before its tests had ended"
     assert view_of([*begun, TAKEN_UP, mechanism()[0]]).mechanisms[HASH].state == "written"
+
+
+def test_a_module_that_is_told_again_with_what_it_replaces_keeps_the_evidence_of_its_tests() -> None:
+    source, tested = mechanism()[:2]
+    assert isinstance(tested, ev.MechanismValidated) and tested.evidence["sandbox"]
+    heir = msgspec.structs.replace(source, replaces="b" * 64)
+    known = view_of([*beginning(), source, tested, heir]).mechanisms[HASH]
+    assert known.evidence == tested.evidence and known.replaces == "b" * 64
+    later = msgspec.structs.replace(source, research=2)
+    assert view_of([*beginning(), source, tested, later]).mechanisms[HASH].evidence == {}
+
+
+def test_what_becomes_of_a_persons_edit_decides_no_research() -> None:
+    edit = msgspec.structs.replace(mechanism()[0], research=1, written_by="person")
+    dropped = ev.InjectionDecided(
+        hash=HASH, name="tabu_search", decision="refused", by="person", reason="changed again"
+    )
+    assert view_of([*beginning(), ev.ResearchStarted(research=1, trial=5), edit, dropped]).researches[1].decided is None
 
 
 def test_a_module_that_waits_is_gone_on_with_by_the_next_engine_and_its_research_as_well() -> None:

@@ -7,14 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from fast_sessions import opened, plan, read_view, run_session, until, write_target
-from searches import Search, mechanism, search
+from searches import SPACE, Search, mechanism, search, started
 
 from engine.control import Command
 from engine.levels.research import Researcher
 from engine.mechanism.trust import shipped_sources
-from engine.record.events import InjectionDecided, MechanismValidated, MechanismWritten
+from engine.record.events import InjectionDecided, LevelActivity, MechanismValidated, MechanismWritten
+from engine.search.proposals import Proposal
 from engine.session.commands import Commands
 from engine.session.editing import Editing
 
@@ -107,12 +109,20 @@ async def test_what_waits_for_the_end_of_a_trial_is_not_said_to_be_rehearsed(tmp
         s.workshop.machine = asyncio.Lock()
         await s.workshop.machine.acquire()
         event, _ = s.written("own_idea", OWN)
-        await s.journal.record(event, blobs=[OWN.encode()])
+        trains = started(1, Proposal(0, SPACE.initial, {}, "", "model"))
+        await s.journal.record(trains, event, blobs=[OWN.encode()])
         testing = asyncio.create_task(s.workshop.test(event, OWN))
         await until(lambda: s.view.activity.get("2") == "waits with own_idea: a trial has the machine")
         s.workshop.machine.release()
         await testing
         assert s.view.activity["2"] == "rehearsing own_idea"
+        edit = msgspec.structs.replace(s.written("own_idea", OWN.replace("'no'", "'never'"))[0], written_by="person")
+        await s.journal.record(edit, LevelActivity(level="2", activity="asking"))
+        await s.workshop.machine.acquire()
+        testing = asyncio.create_task(s.workshop.test(edit, OWN.replace("'no'", "'never'")))
+        s.workshop.machine.release()
+        await testing
+        assert s.view.activity["2"] == "asking", "an edit is no work of Level 2"
 
 
 async def test_a_person_may_veto_before_the_clock_decides(tmp_path: Path, waiting: list[asyncio.Task[str]]) -> None:

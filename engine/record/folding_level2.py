@@ -53,10 +53,12 @@ def _written(view: View, event: ev.MechanismWritten) -> None:
         return
     known = view.mechanisms.get(event.hash)
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
-    if known:  # the same source again: it is tested anew, and keeps what it was seen to do
-        fields |= {"status": "written", "reason": "", "interrupted": False, "problems": [], "evidence": {}}
-    again = replace(known, **fields) if known else Mechanism(**fields)
-    view.mechanisms[event.hash] = again
+    if known:  # the same source again keeps what it was seen to do
+        anew = known.status != "written" or known.research != event.research
+        fields |= {"status": "written", "reason": "", "interrupted": False}
+        if anew:  # and is tested again; else only what it replaces has changed since its tests
+            fields |= {"problems": [], "evidence": {}}
+    view.mechanisms[event.hash] = replace(known, **fields) if known else Mechanism(**fields)
 
 
 @LEVEL2.on(ev.MechanismValidated)
@@ -84,7 +86,7 @@ def _decided(view: View, event: ev.InjectionDecided) -> None:
         return
     mechanism.status, mechanism.reason, mechanism.decision = event.decision, event.reason, event
     research = view.researches.get(mechanism.research or 0)
-    if research is not None and research.finished is None:
+    if research is not None and research.finished is None and mechanism.written_by != "person":
         research.decided = event
 
 

@@ -110,7 +110,7 @@ class Research:
     finished: ev.ResearchFinished | None = None
     interrupted: bool = False
     decided: ev.InjectionDecided | None = None
-    """The newest decision on a module that it wrote."""
+    """The newest decision on a module that it wrote, not on a person's edit of one."""
 
 
 @dataclass

@@ -104,7 +104,7 @@ class Workshop:
         elif known is not None and known.decision is not None and known.decision.decision == "vetoed":
             problems = [f"a person vetoed exactly this source of {known.name}: write another one"]
         else:
-            async with self._machine_awaited(written.name):
+            async with self._machine_awaited(written):
                 problems, found = await validate(written.name, source, view, self.host_of)
                 evidence = found.told()
                 if not problems and view.settings.rehearsal:
@@ -115,16 +115,18 @@ class Workshop:
         return problems
 
     @asynccontextmanager
-    async def _machine_awaited(self, name: str) -> AsyncIterator[None]:
-        """The machine, where trainings and rehearsals share it; those who watch are told who waits for what."""
+    async def _machine_awaited(self, written: MechanismWritten) -> AsyncIterator[None]:
+        """The machine, where trainings and rehearsals share it; those who watch are told what Level 2 waits for."""
         if self.machine is not None and self.machine.locked():
-            await self._say(f"waits with {name}: a trial has the machine")
+            other = "a trial" if self.journal.view.running else "another rehearsal"
+            await self._say(written, f"waits with {written.name}: {other} has the machine")
         async with self.machine or nullcontext():
-            await self._say(f"rehearsing {name}")
+            await self._say(written, f"rehearsing {written.name}")
             yield
 
-    async def _say(self, activity: str) -> None:
-        await self.journal.record(LevelActivity(level="2", activity=activity))
+    async def _say(self, written: MechanismWritten, activity: str) -> None:
+        if written.written_by != "person":  # a person's edit is no work of Level 2
+            await self.journal.record(LevelActivity(level="2", activity=activity))
 
     async def _expected(self, digest: str, sandbox: str) -> dict[str, Any]:
         """What the mechanism would bring, by searches on a surrogate of what is recorded up to now."""
