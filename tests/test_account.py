@@ -4,6 +4,7 @@ from told_sessions import HASH, beginning, ending, mechanism, run, trials, view_
 
 from engine.record import events as ev
 from engine.record.account import summary_lines
+from engine.record.summary import cost, unpaid
 from engine.record.wording import changes_from
 
 
@@ -78,6 +79,11 @@ def test_a_real_model_is_named_without_the_word_stand_in() -> None:
 def test_recorded_answers_cost_nothing() -> None:
     text = "\n".join(summary_lines(view_of(beginning(model="replay:20261120-0000-late-owl"))))
     assert "no cost: recorded answers were given again" in text and "STAND-IN" not in text
+    paid = ev.ModelCalled(
+        "1", "propose", "m", "a" * 64, "b" * 64, 10, 5, 1.0, cost=0.25
+    )  # as its price was counted once
+    view = view_of([*beginning(model="replay:20261120-0000-late-owl"), paid])
+    assert cost(view) is None and unpaid(view) == "recorded answers"
 
 
 def test_the_lines_hold_at_every_point_of_a_session() -> None:

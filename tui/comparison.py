@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.record.credit import credit
 from engine.record.settings import Settings
-from engine.record.summary import cost, injections
+from engine.record.summary import cost, injections, unpaid
 from engine.record.view import View
 from engine.record.wording import clean, counted, metric_name, number, shown, signed
 from tui.listing import state_of
@@ -167,7 +167,7 @@ def _frozen(view: View) -> str:
 
 def _cost(view: View) -> str:
     spent = cost(view)
-    return "none: stand-in" if view.stand_in else "unknown" if spent is None else f"{spent:.4f}"
+    return f"none: {unpaid(view)}" if unpaid(view) else "unknown" if spent is None else f"{spent:.4f}"
 
 
 def _settings(first: Settings, second: Settings) -> list[Pair]:

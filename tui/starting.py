@@ -4,12 +4,13 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.errors import InputError
+from engine.errors import BilevelError, InputError
 from engine.record.settings import Settings
 from tui.settings import merge
 from tui.waiting import Waiting
@@ -71,8 +72,13 @@ def _levels(text: str) -> list[str]:
     return [level.strip() for level in text.split(",") if level.strip()]
 
 
-def settings_of(args: Namespace, *, quick: bool = False, parent: Settings | None = None) -> Settings:
-    """The whole settings of a new session; a fork's are its parent's but for the flags. Raises InputError."""
+def settings_of(
+    args: Namespace, *, quick: bool = False, declined: bool = False, parent: Settings | None = None
+) -> Settings:
+    """The whole settings of a new session; a fork's are its parent's but for the flags. Raises InputError.
+
+    `declined`: the person does not want the model of the key that is there.
+    """
     flags = {name: getattr(args, name, None) for name in _NAMES}
     if parent is not None:
         settings = merge(flags, {}, config=args.config, find=False, defaults=msgspec.to_builtins(parent))
@@ -81,7 +87,7 @@ def settings_of(args: Namespace, *, quick: bool = False, parent: Settings | None
         if quick and model_of_keys(os.environ):
             defaults = {**defaults, "model": "offline"}  # until the person has agreed to the key's model
         settings = merge(flags, os.environ, config=args.config, defaults=defaults)
-    first_look = quick and settings.model == "offline" and model_of_keys(os.environ) is None
+    first_look = quick and settings.model == "offline" and (declined or model_of_keys(os.environ) is None)
     return msgspec.structs.replace(settings, profile=_profile(settings, cpu=first_look))
 
 
@@ -94,7 +100,6 @@ def _profile(settings: Settings, cpu: bool = False) -> str:
 
     names = target_profiles(Path(settings.target))
     if settings.profile:
-        _warn_without_gpu(settings.profile)
         return settings.profile
     if len(names) == 1:
         return names[0]
@@ -105,15 +110,6 @@ def _profile(settings: Settings, cpu: bool = False) -> str:
     if "cpu" in names:
         return "cpu"
     raise InputError(f"the target {settings.target} has the profiles {', '.join(names)}: name one with --profile")
-
-
-def _warn_without_gpu(profile: str) -> None:
-    """Said, not refused: what a profile of a person's own target needs, only that person knows."""
-    from engine.tools.machine import has_nvidia_device
-
-    if profile == "cuda" and not has_nvidia_device():
-        said = "profile cuda, and this machine has no NVIDIA device: the trials may train on the CPU (--profile cpu)"
-        print(f"bilevel: {said}", file=sys.stderr)
 
 
 def _cuda() -> bool:
@@ -133,21 +129,36 @@ def model_of_keys(environ: Mapping[str, str]) -> str | None:
     return next((model for name, model in KEYS.items() if environ.get(name, "").strip()), None)
 
 
-def announce(settings: Settings, target: "Target") -> None:
+def answered_by_stand_in(settings: Settings, db: Path) -> bool:
+    """Whether no language model will answer, nor one's recorded answers be given again."""
+    from engine.record.origin import REPLAY, by_stand_in
+    from engine.record.reader import Reader
+
+    if settings.model.startswith(REPLAY) and db.exists():
+        with suppress(BilevelError), Reader(db) as reader:  # the engine says what is wrong with either
+            return by_stand_in(reader, reader.resolve(settings.model.removeprefix(REPLAY)))
+    return settings.model == "offline"
+
+
+def announce(settings: Settings, target: "Target", db: Path) -> None:
     """Print what is about to run, and what it will take."""
     from engine.record.wording import counted
     from engine.tools.estimate import estimate
+    from engine.tools.machine import has_nvidia_device
 
     budget = f"{target.budget.value:g} {'s' if target.budget.kind == 'seconds' else 'FLOPs'} a trial"
-    stand_in = settings.model == "offline"
-    model = "offline: a STAND-IN, rules in a model's place" if stand_in else settings.model
+    model = settings.model
+    if answered_by_stand_in(settings, db):
+        model += ": a STAND-IN, rules in a model's place"
     print(f"model     {model}")
     print(f"settings  target {target.name}, profile {settings.profile}, {budget}, {counted(settings.trials, 'trial')}")
     print(f"search    levels {', '.join(settings.levels)}, mechanisms let in by {_WHO_DECIDES[settings.approval]}")
+    if settings.profile == "cuda" and not has_nvidia_device():  # what a target's profile needs, only its owner knows
+        print("note      there is no NVIDIA device on this machine: the trials may train on the CPU")
     print(f"estimate  {estimate(settings, target).sentence()}", flush=True)
 
 
-def with_a_key(settings: Settings, target: "Target", *, yes: bool) -> Settings:
+def with_a_key(settings: Settings, target: "Target", db: Path, *, yes: bool) -> Settings:
     """For `run --quick`: the model of a key that is there, after the estimate was shown and the person agreed.
 
     Without a terminal nobody can agree: then the stand-in stays, unless `yes`.
@@ -163,7 +174,7 @@ def with_a_key(settings: Settings, target: "Target", *, yes: bool) -> Settings:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("there is a key, but no terminal to ask in: the stand-in is used (--yes takes the model)")
         return stand_in
-    announce(chosen, target)
+    announce(chosen, target, db)
     try:
         answer = input(f"Use {chosen.model} with your key? [y/N] ").strip().lower()
     except EOFError:

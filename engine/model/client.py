@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,9 +23,6 @@ import msgspec
 from engine.errors import BilevelError, InputError
 from engine.record.events import Level
 from engine.record.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 OPENAI_URL = "https://api.openai.com/v1"
 DEEPSEEK_URL = "https://api.deepseek.com/v1"

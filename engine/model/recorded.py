@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.model.client import ModelRefused, Prompt, Reply, Retried, canonical
-from engine.record.events import ModelCalled, SessionCreated
+from engine.record.events import ModelCalled
 from engine.record.reader import Reader
 from engine.record.schema import blob_hash
 
@@ -63,9 +63,3 @@ def recorded_calls(reader: Reader, session: str) -> list[RecordedCall]:
             tokens = called.tokens_in, called.tokens_out
             calls.append(RecordedCall(called.level, called.purpose, called.prompt_blob, text, *tokens))
     return calls
-
-
-def by_stand_in(reader: Reader, session: str) -> bool:
-    """Whether no language model wrote a session's answers."""
-    created = next(iter(reader.events(session, kinds=["session_created"])), None)
-    return created is not None and isinstance(created.event, SessionCreated) and created.event.stand_in

@@ -7,7 +7,7 @@ from engine.record.archive import archive_line
 from engine.record.credit import Credit, credit
 from engine.record.events import Confirmed
 from engine.record.evidence import expected, standing, verdict
-from engine.record.summary import cost, injections, sandbox_level
+from engine.record.summary import cost, injections, sandbox_level, unpaid
 from engine.record.view import Mechanism, View
 from engine.record.wording import (
     changes_from,
@@ -151,8 +151,6 @@ def _credited(found: Credit) -> str:
 def _use(view: View) -> str:
     tokens = f"{counted(view.calls, 'call')}, {view.tokens_in:,} tokens in, {view.tokens_out:,} out"
     spent = cost(view)
-    if view.stand_in:
-        return f"{tokens}, no cost: a stand-in answered"
-    if view.settings.model.startswith("replay:"):
-        return f"{tokens}, no cost: recorded answers were given again"
+    if unpaid(view):
+        return f"{tokens}, no cost: {'a stand-in answered' if view.stand_in else 'recorded answers were given again'}"
     return f"{tokens}, cost {'unknown' if spent is None else f'{spent:.4f}'}"

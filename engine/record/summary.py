@@ -61,10 +61,17 @@ def sandbox_level(view: View) -> str | None:
     return view.engine.sandbox if view.engine else None
 
 
+def unpaid(view: View) -> str:
+    """Why nothing is paid for answers: who gave them; empty where something is."""
+    if view.stand_in:
+        return "stand-in"
+    return "recorded answers" if view.settings.model.startswith("replay:") else ""
+
+
 def cost(view: View) -> float | None:
-    """Money spent; None where a price is unknown, and for a stand-in, which has none."""
+    """Money spent; None where a price is unknown, and where nothing is paid."""
     priced = view.settings.price_in is not None and view.settings.price_out is not None
-    if view.stand_in or view.cost is None or not (priced or view.calls):
+    if unpaid(view) or view.cost is None or not (priced or view.calls):
         return None
     return round(view.cost, 6)
 

@@ -30,7 +30,7 @@ from engine.mechanism.failures import MechanismError
 from engine.mechanism.sandbox import probe_sandbox
 from engine.model.asking import Asker, Budget
 from engine.model.client import Model, model_from_settings
-from engine.model.recorded import RecordedModel, by_stand_in, recorded_calls
+from engine.model.recorded import RecordedModel, recorded_calls
 from engine.record.archive import take_over
 from engine.record.events import (
     BudgetExtended,
@@ -43,6 +43,7 @@ from engine.record.events import (
 from engine.record.head import located
 from engine.record.journal import Journal
 from engine.record.lock import EngineLock
+from engine.record.origin import by_stand_in
 from engine.record.reader import Reader
 from engine.record.recovery import open_or_recover
 from engine.record.settings import Settings

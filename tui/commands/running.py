@@ -130,12 +130,17 @@ def run(args: Namespace) -> int:
     running = holder(db)
     if running is not None:
         raise InputError(f"session {running.session} is running on {db}: attach to it, or use another with --db")
-    settings = settings_of(args, quick=args.quick)
+    offline = args.model == "offline"
+    settings = settings_of(args, quick=args.quick, declined=offline)
     check_notify(settings.notify, db)
     target = check_target(settings)
-    if args.quick:
-        settings = with_a_key(settings, target, yes=args.yes)
-    announce(settings, target)
+    if args.quick and not offline:
+        chosen = with_a_key(settings, target, db, yes=args.yes)
+        if chosen.model == "offline" and settings.profile != "cpu":  # a first look is not worth hours of a GPU
+            chosen = settings_of(args, quick=True, declined=True)
+            target = check_target(chosen)
+        settings = chosen
+    announce(settings, target, db)
     plan = {"new": msgspec.to_builtins(settings), "session": _new_name(db)}
     return _accompany(args, _start(args, plan), earlier=None)
 
@@ -256,7 +261,7 @@ def fork(args: Namespace) -> int:
     settings = msgspec.structs.replace(settings, initial=dict(best.config), parent=view.session)
     db = database(args)
     check_notify(settings.notify, db)
-    announce(settings, check_target(settings))
+    announce(settings, check_target(settings), db)
     plan = {"new": msgspec.to_builtins(settings), "session": _new_name(db)}
     print(f"fork      of {view.session}, from trial {best.number}", flush=True)
     return _accompany(args, _start(args, plan), earlier=None)

@@ -3,7 +3,7 @@
 from rich.text import Text
 from textual import events
 
-from engine.record.summary import cost, sandbox_level
+from engine.record.summary import cost, sandbox_level, unpaid
 from engine.record.view import ENDED, View
 from engine.record.wording import because, clean, metric_name, number, signed
 from engine.search.trials import Trial
@@ -66,7 +66,7 @@ class Header(Block):
         """The best with its difference to the baseline, what was confirmed, the cost: anew when a run has ended."""
         known = (len(view.finished_runs), len(view.confirmations), view.calls)
         if known != self._known:
-            spent = Part(6 if view.stand_in else 3, _cost(view))
+            spent = Part(6 if unpaid(view) else 3, _cost(view))
             self._sparks = _spark(view)
             self._known, self._found = known, [*_best(view), *_confirmed(view), spent]
         return self._found
@@ -203,8 +203,8 @@ def _confirmed(view: View) -> list[Part]:
 
 
 def _cost(view: View) -> Text:
-    if view.stand_in:
-        return Text("no cost: stand-in", "dim")
+    if unpaid(view):
+        return Text(f"no cost: {unpaid(view)}", "dim")
     spent = cost(view)
     told = "cost unknown" if spent is None else f"cost {spent:.4f}"
     limit = view.settings.max_cost
