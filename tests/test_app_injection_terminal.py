@@ -115,7 +115,7 @@ async def test_an_engine_that_is_gone_while_a_person_decides(tmp_path: Path) -> 
         found = holder(folder / "sessions.db")
         assert found is not None
         os.kill(found.pid, signal.SIGKILL)
-        terminal.wait("the engine does not answer").wait("bilevel resume s1")
+        terminal.wait("waits until the session is resumed").wait("bilevel resume s1")
         terminal.keys("a").wait("y  yes").keys("y").wait("✗ approve: refused").wait("no engine runs s1")
         assert decisions(folder) == [] and view(folder).waiting is not None
         assert terminal.keys("escape").wait("1 Trials").keys("q").exit_code() == 1

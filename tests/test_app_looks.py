@@ -74,6 +74,7 @@ LOOKS = {
     "replay": Look(told.whole(), None, ("colon", "5", "enter")),
     "replay-ended": Look(told.whole(), None, ("colon", "7", "enter", *["full_stop"] * 2)),
     # its panes, each on the whole screen
+    "trials-zoomed": Look(night(), keys=("z",)),
     "output": Look(night(), keys=("2", "z")),
     "parameters": Look(night(), keys=("3", "z")),
     "mechanism-source": Look(night(), keys=("4", "z")),
@@ -154,8 +155,8 @@ async def seen(db: Path, look: Look, size: tuple[int, int], known: str) -> list[
             app.screen.engine_watch.state = look.engine  # type: ignore[union-attr]
         await until(lambda: look.waits in text(pilot))
         await settled(pilot)
-        narrow = app.screen.has_class("-narrow")  # there a pane has the whole screen anyway
-        await press(pilot, *(key for key in look.keys if not (narrow and key == "z")))
+        narrow = app.screen.has_class("-narrow")  # there a pane has the whole screen anyway, and z says so
+        await press(pilot, *(key for key in look.keys if not (narrow and key == "z" and look.keys[0] != "z")))
         await until(lambda: look.shows in text(pilot))
         for theme in THEMES:
             app.theme = theme

@@ -109,6 +109,7 @@ async def test_a_comparison_takes_any_size(db: Path) -> None:
     async with viewer(db, None) as pilot:
         await shown(pilot, "! interrupted")
         await press(pilot, "space", "down", "C")
+        await shown(pilot, "≠ state", "interrupted")
         before = text(pilot)
         for width in (16, 10, 3, 120):
             await pilot.resize_terminal(width, 40 if width == 120 else 12)

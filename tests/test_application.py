@@ -316,7 +316,7 @@ def test_two_sessions_are_compared(recorded: Path) -> None:
     with Terminal(recorded, size=(80, 24)) as terminal:
         terminal.wait("! interrupted").wait("✓ finished")
         terminal.keys("C").wait("mark two sessions")
-        terminal.keys("space").wait("◆").keys("down", "C").wait("best so far").wait("≠ state")
+        terminal.keys("space").wait("» ").keys("down", "C").wait("best so far").wait("≠ state")
         assert re.search(r"≠ model +m +STAND-IN offline", terminal.text())
         assert "not comparable" not in terminal.text()
         terminal.keys("end").wait("called 9")

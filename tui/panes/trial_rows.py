@@ -67,7 +67,7 @@ def _seconds(row: Row) -> tuple[str, str]:
 def _lasting(seconds: float) -> str:
     """A time for a narrow column: the minutes behind hours go without their name, 1 h 40; then 13.9 h, then 4.2 d."""
     hours = seconds / 3600
-    if hours >= 10:
+    if hours >= 9.99:
         return f"{hours:.1f} h" if hours < 99.9 else f"{hours / 24:.1f} d"
     told = lasting(seconds)
     return told.removesuffix(" min") if " h " in told else told

@@ -78,10 +78,15 @@ class TrialsPane(Pane):
         if legend != (self.border_subtitle or ""):  # setting it draws the whole pane again
             self.border_subtitle = legend
 
+    @property
+    def zooms(self) -> bool:
+        """Whether there is room for more details where the pane is zoomed."""
+        return self.size.height >= 2 * _ROWS_LEFT
+
     def _details(self, moment: Moment) -> None:
         zoomed, height = self.screen.has_class("-zoomed"), self.size.height
         if zoomed:
-            room = height - _ROWS_LEFT if height >= 2 * _ROWS_LEFT else 0
+            room = height - _ROWS_LEFT if self.zooms else 0
         else:
             room = height // 2 - 1 if height >= _DETAILS_FROM else 0
         view, chosen = moment.view, self.rows.trial_at(self.rows.cursor)

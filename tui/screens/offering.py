@@ -53,8 +53,9 @@ class Offering:
 
     @property
     def zooms(self: "SessionScreen") -> bool:
-        """Whether zooming changes anything: a narrow screen shows one pane anyway; that of trials tells more."""
-        return not self.has_class("-narrow") or self.has_class("-zoomed") or self.current == TrialsPane.number
+        """Whether zooming changes anything: a narrow screen shows one pane anyway; that of trials may tell more."""
+        narrow, trials = self.has_class("-narrow"), self.current == TrialsPane.number
+        return not narrow or (trials and self.query_one(TrialsPane).zooms)
 
     def _words(self: "SessionScreen") -> dict[str, str]:
         """What an action is called just now, where that differs."""

@@ -224,7 +224,7 @@ class SessionScreen(Commanding, Replaying, Finding, Offering, Keeping, Searching
 
     def action_zoom(self) -> None:
         """The whole screen for the pane with the focus, or back; all about a trial rather than many rows."""
-        if not self.zooms:
+        if not (self.zooms or self.has_class("-zoomed")):
             self.notify("this pane has the whole screen already")
             return
         self.toggle_class("-zoomed")
