@@ -1,6 +1,5 @@
 """Small dialogues: a question whose default answer is no, and a line to fill in."""
 
-import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -32,8 +31,9 @@ class Words(Input):
     def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.stop()
-        text = re.sub(r"\s*[\r\n]+\s*", " ", event.text.strip("\r\n")).replace("\t", " ")
-        line = "".join(each for each in text if each.isprintable())
+        lines = event.text.strip("\r\n").splitlines()
+        text = " ".join(filter(None, map(str.strip, lines))) if len(lines) > 1 else "".join(lines)
+        line = "".join(each for each in text.replace("\t", " ") if each.isprintable())
         room = self.max_length - len(self.value) + len(self.selected_text) if self.max_length else len(line)
         self.replace(line[: max(0, room)], *self.selection)
         if len(line) > room:
