@@ -29,6 +29,9 @@ class Course:
         self._work: asyncio.Task[tuple[str, str]] | None = None
         """Its rounds, while they can be called off."""
         self._called_off: str | None = None
+        """Why a person called off the one that goes on."""
+        self._closing = False
+        """Whether one that an earlier engine left is being called off."""
 
     async def run(self) -> str:
         """One research from its start to its recorded end; its outcome. Raises what the rounds raise."""
@@ -51,7 +54,7 @@ class Course:
                 outcome, told = come_to(decided)
                 reason = f"{decided.name}: {told}"
             try:
-                outcome = await self._finish(number, outcome, reason)
+                outcome = await self._finish(number, outcome, reason, self._called_off)
             finally:
                 self._number = None
         return outcome
@@ -70,17 +73,17 @@ class Course:
         """From here on the research does what it decided: it ends in a moment, and cannot be called off halfway."""
         self._work = None
 
-    async def _finish(self, number: int, outcome: str, reason: str) -> str:
-        """Record how a research ended; its outcome. What a person called off takes its source along."""
+    async def _finish(self, number: int, outcome: str, reason: str, called_off: str | None) -> str:
+        """Record how a research ended; its outcome. One that a person called off, and why, takes its source along."""
         # Records are made one after the other: what cancelled rounds had on its way is in the view after this one.
         await self.journal.record(LevelActivity(level="2"))
         events: list[Event] = []
-        if self._called_off is not None:
+        if called_off is not None:
             written = self.written(number)
             if written is not None and written.status in ("approved", "active"):
                 outcome, reason = "proposed", f"{written.name} was let in before it could be called off"
             else:
-                outcome, reason = "vetoed", self._called_off
+                outcome, reason = "vetoed", called_off
                 if written is not None and written.status != "vetoed":
                     events.append(_vetoed(written, reason))
         events.append(ResearchFinished(research=number, outcome=outcome, reason=reason))  # type: ignore[arg-type]
@@ -107,16 +110,16 @@ class Course:
 
         Whether this call did it: it may have been called off, or ended by itself, a moment before.
         """
-        does = self._called_off is None and (self._number is None or (self._work is not None and not self._work.done()))
-        if does:
-            self._called_off = reason
-            if self._work is not None:
-                self._work.cancel()
-            elif self._number is None:
-                try:
-                    await self._finish(research.number, "vetoed", reason)
-                finally:
-                    self._called_off = None
+        does = False
+        if self._number is None and not self._closing:
+            does = self._closing = True
+            try:
+                await self._finish(research.number, "vetoed", reason, reason)
+            finally:
+                self._closing = False
+        elif self._work is not None and self._called_off is None and not self._work.done():
+            does, self._called_off = True, reason
+            self._work.cancel()
         while research.finished is None:
             await self.journal.changed()
         return does
