@@ -54,7 +54,7 @@ def to_the_end(db: Path, first: dict[str, Any]) -> None:
         if known(db) and read_view(db).status == "finished":
             return
         process = start_engine(db, resumed(db, first))
-        assert process.wait(60) == 0, (db.parent / "engine.log").read_text()[-3000:]
+        assert process.wait(300) == 0, (db.parent / "engine.log").read_text()[-3000:]
     if read_view(db).status == "finished":
         return
     raise AssertionError("it was resumed five times and did not end")

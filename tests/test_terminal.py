@@ -32,7 +32,13 @@ def bilevel(folder: Path, *words: str) -> pexpect.spawn:
         dimensions=(24, 100),
         encoding="utf-8",
         timeout=30,
+        preexec_fn=_as_in_a_shell,
     )
+
+
+def _as_in_a_shell() -> None:
+    """What a script runs in the background, these tests for one, ignores Ctrl-C, and what it starts does so too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(folder: Path, *words: str) -> pexpect.spawn:
