@@ -22,7 +22,7 @@ import msgspec
 
 from engine.errors import BilevelError, InputError
 from engine.record.events import Level
-from engine.record.settings import Settings
+from engine.record.settings import Settings, replayed
 
 OPENAI_URL = "https://api.openai.com/v1"
 DEEPSEEK_URL = "https://api.deepseek.com/v1"
@@ -184,7 +184,7 @@ def model_from_settings(settings: Settings, environ: Mapping[str, str], recorded
         from engine.model.offline import OfflineModel
 
         return OfflineModel(seed=settings.seed)
-    if settings.model.startswith("replay:"):
+    if replayed(settings.model) is not None:
         if recorded is None:
             raise InputError(f"no recorded answers were found for --model {settings.model}")
         return recorded

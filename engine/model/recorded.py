@@ -13,6 +13,7 @@ from engine.model.client import ModelRefused, Prompt, Reply, Retried, canonical
 from engine.record.events import ModelCalled
 from engine.record.reader import Reader
 from engine.record.schema import blob_hash
+from engine.record.settings import REPLAY
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RecordedModel:
     """
 
     def __init__(self, calls: Sequence[RecordedCall], session: str, stand_in: bool = False) -> None:
-        self.name, self.stand_in = f"replay:{session}", stand_in
+        self.name, self.stand_in = f"{REPLAY}{session}", stand_in
         self._left = list(calls)
 
     async def complete(self, prompt: Prompt, retried: Retried) -> Reply:

@@ -20,6 +20,7 @@ from engine.record.findings import findings
 from engine.record.legacy import KINDS, Deed, Legacy, Tally, comparable, conditions, kind_of_target, legacy_of, one_line
 from engine.record.reader import Reader
 from engine.record.schema import blob_hash
+from engine.record.settings import replayed
 from engine.record.view import View, fold
 from engine.search.parameters import Config, space_to_json
 
@@ -87,8 +88,9 @@ def take_over(db: Path, new: View) -> tuple[list[Event], list[bytes], list[str]]
         return [], [], []
     try:
         with Reader(db) as reader:
-            if new.settings.model.startswith("replay:"):
-                legacies, notes = _replayed(reader, new.settings.model.removeprefix("replay:"))
+            session = replayed(new.settings.model)
+            if session is not None:
+                legacies, notes = _replayed(reader, session)
             else:
                 legacies, notes = _gathered(reader, new)
     except (BilevelError, msgspec.DecodeError) as error:

@@ -3,9 +3,7 @@
 from engine.errors import InputError
 from engine.record.events import SessionCreated
 from engine.record.reader import Reader
-
-REPLAY = "replay:"
-"""What the name of a model begins with that plays a session's answers back."""
+from engine.record.settings import replayed
 
 
 def by_stand_in(reader: Reader, session: str) -> bool:
@@ -16,10 +14,11 @@ def by_stand_in(reader: Reader, session: str) -> bool:
         row = next(iter(reader.events(session, kinds=["session_created"])), None)
         if row is None or not isinstance(row.event, SessionCreated):
             return False
-        if row.event.stand_in or not row.event.model.startswith(REPLAY):
+        played = replayed(row.event.model)
+        if row.event.stand_in or played is None:
             return row.event.stand_in
         try:
-            session = reader.resolve(row.event.model.removeprefix(REPLAY))
+            session = reader.resolve(played)
         except InputError:
             return False
     return False

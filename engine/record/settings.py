@@ -4,6 +4,14 @@ from typing import Literal
 
 import msgspec
 
+REPLAY = "replay:"
+"""What the name of a model begins with that gives a session's recorded answers again."""
+
+
+def replayed(model: str) -> str | None:
+    """The session whose recorded answers a model of this name gives again; None for every other model."""
+    return model.removeprefix(REPLAY) if model.startswith(REPLAY) else None
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a session runs. Times in seconds unless the name says otherwise; None means no limit."""

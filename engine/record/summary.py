@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.record.credit import credit
+from engine.record.settings import replayed
 from engine.record.view import Mechanism, View
 from engine.search.trials import Trial
 
@@ -65,7 +66,7 @@ def unpaid(view: View) -> str:
     """Why nothing is paid for answers: who gave them; empty where something is."""
     if view.stand_in:
         return "stand-in"
-    return "recorded answers" if view.settings.model.startswith("replay:") else ""
+    return "" if replayed(view.settings.model) is None else "recorded answers"
 
 
 def cost(view: View) -> float | None:

@@ -46,7 +46,7 @@ from engine.record.lock import EngineLock
 from engine.record.origin import by_stand_in
 from engine.record.reader import Reader
 from engine.record.recovery import open_or_recover
-from engine.record.settings import Settings
+from engine.record.settings import Settings, replayed
 from engine.record.view import View, fold
 from engine.search.parameters import space_to_json
 from engine.session.boundary import SessionBoundary
@@ -219,12 +219,11 @@ class Startup:
 
     # --- parts --------------------------------------------------------------------------------------------------------
     def _model(self, settings: Settings) -> Model:
-        if not settings.model.startswith("replay:"):
-            return model_from_settings(settings, self.environ)
-        asked = settings.model.removeprefix("replay:")
-        with Reader(self.db) as reader:
-            session = reader.resolve(asked)
-            recorded = RecordedModel(recorded_calls(reader, session), asked, by_stand_in(reader, session))
+        asked, recorded = replayed(settings.model), None
+        if asked is not None:
+            with Reader(self.db) as reader:
+                session = reader.resolve(asked)
+                recorded = RecordedModel(recorded_calls(reader, session), asked, by_stand_in(reader, session))
         return model_from_settings(settings, self.environ, recorded)
 
     def _asker(self, model: Model, settings: Settings, journal: Journal, view: View) -> Asker:
@@ -233,7 +232,7 @@ class Startup:
                 "a budget in money takes one model for all levels: leave out level_models, or limit tokens"
             )
         budget = Budget(settings.max_cost, settings.max_tokens, view.cost or 0.0, view.tokens_in + view.tokens_out)
-        free = model.stand_in or isinstance(model, RecordedModel)
+        free = model.stand_in or replayed(settings.model) is not None
         prices = (0.0, 0.0) if free else (settings.price_in, settings.price_out)
         return Asker(model, lambda event, blobs: journal.record(event, blobs=blobs), budget, *prices)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import BilevelError, InputError
-from engine.record.settings import Settings
+from engine.record.settings import Settings, replayed
 from engine.tools.machine import has_nvidia_device, probe_torch
 
 LEAST_FREE = 2**30
@@ -132,7 +132,7 @@ def _model(about: Surroundings) -> Check:
     if settings.model == "offline":
         fix = "set BILEVEL_MODEL and a key (BILEVEL_API_KEY, OPENAI_API_KEY or DEEPSEEK_API_KEY) to use a real model"
         return Check("model", True, "offline: the stand-in answers, which needs no endpoint", fix)
-    if settings.model.startswith("replay:"):
+    if replayed(settings.model) is not None:
         return Check("model", True, f"recorded answers: {settings.model}")
     try:
         model = model_from_settings(settings, about.environ)

@@ -7,7 +7,7 @@ differ between models and machines. What the settings limit (hours, tokens, mone
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.record.settings import Settings
+from engine.record.settings import Settings, replayed
 from engine.record.view import CYCLE
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def estimate(settings: Settings, target: "Target") -> Estimate:
         seconds = runs * (target.budget.value + overhead)
         if settings.hours is not None:
             seconds = min(seconds, settings.hours * 3600)
-    stand_in, recorded = settings.model == "offline", settings.model.startswith("replay:")
+    stand_in, recorded = settings.model == "offline", replayed(settings.model) is not None
     free = stand_in or recorded
     tokens_in, tokens_out = (0, 0) if free else _tokens(settings)
     cost = 0.0 if free else _cost(settings, tokens_in, tokens_out)
