@@ -226,6 +226,13 @@ def test_quick_takes_a_key_only_with_a_terminal_or_when_told(folder: Path) -> No
     assert "no terminal to ask in: the stand-in is used" in asked.stdout
     assert "STAND-IN" in asked.stdout
     wait_until_gone(folder / "sessions.db")
+    stated = folder / "target" / "target.toml"
+    stated.write_text(f"{stated.read_text()}\n[profile.box]\nseconds = 0.001\n")
+    boxed = ["box" if word == "cpu" else word for word in words]
+    named = bilevel(folder, *boxed, "--no-confirm", "--model", "deepseek-chat", DEEPSEEK_API_KEY="a-secret-key")
+    assert named.returncode == 0, named.stderr
+    assert "STAND-IN" in named.stdout and "deepseek-chat" not in named.stdout
+    wait_until_gone(folder / "sessions.db")
     endpoint = {"BILEVEL_BASE_URL": "http://127.0.0.1:9/v1", "DEEPSEEK_API_KEY": "a-secret-key"}
     told = bilevel(folder, *words, "--yes", "--no-confirm", **endpoint)
     assert told.returncode == 0, told.stderr

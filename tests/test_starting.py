@@ -41,6 +41,8 @@ def test_a_first_look_takes_the_cpu_also_once_the_key_was_declined(monkeypatch: 
     declined = quick(declined=True)
     assert (declined.model, declined.profile) == ("offline", "cpu")
     assert quick("--profile", "cuda", declined=True).profile == "cuda"
+    named = quick("--model", "gpt-x", declined=True)
+    assert (named.model, named.profile) == ("offline", "cpu"), "no is no, whatever was named"
 
 
 def test_answers_of_a_stand_in_are_told_as_that_however_often_they_were_played_back(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.errors import BilevelError, InputError
-from engine.record.settings import Settings
+from engine.record.settings import Settings, replayed
 from tui.settings import merge
 from tui.waiting import Waiting
 
@@ -77,9 +77,9 @@ def settings_of(
 ) -> Settings:
     """The whole settings of a new session; a fork's are its parent's but for the flags. Raises InputError.
 
-    `declined`: the person does not want the model of the key that is there.
+    `declined`: the person wants no model that costs money, whatever was named.
     """
-    flags = {name: getattr(args, name, None) for name in _NAMES}
+    flags = {name: getattr(args, name, None) for name in _NAMES} | ({"model": "offline"} if declined else {})
     if parent is not None:
         settings = merge(flags, {}, config=args.config, find=False, defaults=msgspec.to_builtins(parent))
     else:
@@ -131,12 +131,13 @@ def model_of_keys(environ: Mapping[str, str]) -> str | None:
 
 def answered_by_stand_in(settings: Settings, db: Path) -> bool:
     """Whether no language model will answer, nor one's recorded answers be given again."""
-    from engine.record.origin import REPLAY, by_stand_in
+    from engine.record.origin import by_stand_in
     from engine.record.reader import Reader
 
-    if settings.model.startswith(REPLAY) and db.exists():
+    session = replayed(settings.model)
+    if session is not None and db.exists():
         with suppress(BilevelError), Reader(db) as reader:  # the engine says what is wrong with either
-            return by_stand_in(reader, reader.resolve(settings.model.removeprefix(REPLAY)))
+            return by_stand_in(reader, reader.resolve(session))
     return settings.model == "offline"
 
 
@@ -158,25 +159,22 @@ def announce(settings: Settings, target: "Target", db: Path) -> None:
     print(f"estimate  {estimate(settings, target).sentence()}", flush=True)
 
 
-def with_a_key(settings: Settings, target: "Target", db: Path, *, yes: bool) -> Settings:
+def with_a_key(settings: Settings, target: "Target", db: Path, *, yes: bool) -> Settings | None:
     """For `run --quick`: the model of a key that is there, after the estimate was shown and the person agreed.
 
-    Without a terminal nobody can agree: then the stand-in stays, unless `yes`.
+    None where the person declined; so does, without `yes`, one who cannot be asked for want of a terminal.
     """
-    model = model_of_keys(os.environ)
-    if settings.model != "offline" or model is None:
-        paid, chosen = settings.model != "offline" and not settings.model.startswith("replay:"), settings
-    else:
-        paid, chosen = True, msgspec.structs.replace(settings, model=model)
-    if not paid or yes:
-        return chosen
-    stand_in = msgspec.structs.replace(settings, model="offline")
+    key = model_of_keys(os.environ)
+    if settings.model == "offline" and key is not None:
+        settings = msgspec.structs.replace(settings, model=key)
+    if yes or settings.model == "offline" or replayed(settings.model) is not None:
+        return settings
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("there is a key, but no terminal to ask in: the stand-in is used (--yes takes the model)")
-        return stand_in
-    announce(chosen, target, db)
+        return None
+    announce(settings, target, db)
     try:
-        answer = input(f"Use {chosen.model} with your key? [y/N] ").strip().lower()
+        answer = input(f"Use {settings.model} with your key? [y/N] ").strip().lower()
     except EOFError:
         answer = ""
-    return chosen if answer in ("y", "yes") else stand_in
+    return settings if answer in ("y", "yes") else None

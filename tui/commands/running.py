@@ -135,11 +135,9 @@ def run(args: Namespace) -> int:
     check_notify(settings.notify, db)
     target = check_target(settings)
     if args.quick and not offline:
-        chosen = with_a_key(settings, target, db, yes=args.yes)
-        if chosen.model == "offline" and settings.profile != "cpu":  # a first look is not worth hours of a GPU
-            chosen = settings_of(args, quick=True, declined=True)
-            target = check_target(chosen)
-        settings = chosen
+        agreed = with_a_key(settings, target, db, yes=args.yes)
+        settings = agreed or settings_of(args, quick=True, declined=True)
+        target = target if agreed else check_target(settings)  # on a GPU a first look takes another profile
     announce(settings, target, db)
     plan = {"new": msgspec.to_builtins(settings), "session": _new_name(db)}
     return _accompany(args, _start(args, plan), earlier=None)
