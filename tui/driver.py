@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from textual import events
-from textual._xterm_parser import XTermParser
+from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
@@ -17,7 +17,7 @@ LARGEST = 2000
 """Columns or lines that a terminal may have."""
 
 
-PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
+PASTE_BEGINS, PASTE_ENDS = BRACKETED_PASTE_START, BRACKETED_PASTE_END
 """What the terminal sends around a text that a person pastes (bracketed paste)."""
 PATIENCE = 30.0
 """Seconds without input after which a paste has ended, although its end was not marked."""
@@ -44,7 +44,7 @@ class LenientParser(XTermParser):
         if not data:  # the end of the input
             yield from super().feed(data)
         while data:
-            text, data = self._stretch(data)
+            text, data = self._pasted(data) if self._pasting else self._before_paste(data)
             self._taken_as_keys = False
             if text:
                 yield from super().feed(text)
@@ -61,25 +61,27 @@ class LenientParser(XTermParser):
         yield from super().tick()
         self._taken_as_keys |= waited and self._timeout_time is None
 
-    def _stretch(self, data: str) -> tuple[str, str]:
-        """What the parser may have next, up to where a paste begins or ends, and what is left after it."""
-        known, mark = self._kept + data, PASTE_ENDS if self._pasting else PASTE_BEGINS
-        at = known.find(mark)
-        if at >= 0:
-            end = at + len(mark)
-            if self._pasting:
-                text = known[:at].replace("\x1b", "") + mark
-            else:
-                begun = at < len(self._kept) and not self._taken_as_keys
-                text = known[len(self._kept) : end] if begun else known[len(self._kept) : at] + mark
-            self._pasting, self._kept = not self._pasting, ""
-            return text, known[end:]
-        if not self._pasting:
-            self._kept = known[1 - len(mark) :]
+    def _before_paste(self, data: str) -> tuple[str, str]:
+        """What the parser may have next, up to where a paste begins, and what is left after that."""
+        known, seen = self._kept + data, len(self._kept)
+        at = known.find(PASTE_BEGINS)
+        if at < 0:
+            self._kept = known[1 - len(PASTE_BEGINS) :]
             return data, ""
-        begun = next((size for size in range(len(mark) - 1, 0, -1) if known.endswith(mark[:size])), 0)
-        self._kept = known[len(known) - begun :]
-        return known[: len(known) - begun].replace("\x1b", ""), ""
+        end = at + len(PASTE_BEGINS)
+        text = PASTE_BEGINS if at < seen and self._taken_as_keys else known[seen:end]
+        self._pasting, self._kept = True, ""
+        return text, known[end:]
+
+    def _pasted(self, data: str) -> tuple[str, str]:
+        """The same in a paste, up to where it ends."""
+        known = self._kept + data
+        text, mark, left = known.partition(PASTE_ENDS)
+        self._pasting, self._kept = not mark, ""
+        if not mark:
+            begun = next((size for size in range(len(PASTE_ENDS) - 1, 0, -1) if known.endswith(PASTE_ENDS[:size])), 0)
+            text, self._kept = known[: len(known) - begun], known[len(known) - begun :]
+        return text.replace("\x1b", "") + mark, left
 
     def _parse_extended_key(self, sequence: str) -> list[events.Key] | None:
         try:
