@@ -1,8 +1,7 @@
 """The keys, from the table of actions: one page, whatever the size of the screen; below them what the signs mean."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby, zip_longest
-from types import MappingProxyType
 from typing import ClassVar
 
 from rich.text import Text
@@ -27,10 +26,11 @@ MOVING = (
     ("end G", "The last line."),
 )
 """The keys of every list, which are not of the table."""
-OF_SESSION = MappingProxyType({"←→": "Sideways; a trial (curve).", "end G": "The last; follow it."})
-"""What some of them do more in a session."""
-NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
+_MORE = {"←→": "Sideways; a trial (curve).", "end G": "The last; follow it."}
+IN_SESSION = tuple((keys, _MORE.get(keys, help)) for keys, help in MOVING)
+"""The same where some of them do more."""
 _KEY, _LABEL, _COLUMN, _PAGE = 7, 16, 38, 96
+Moving = Sequence[tuple[str, str]]
 Line = tuple[str, str, str]
 """Keys, label and help; of a heading the keys alone, after a blank."""
 
@@ -64,8 +64,8 @@ class HelpScreen(Contained, ModalScreen[None]):
 
     def _lay_out(self) -> None:
         width, height = self.app.size.width - 2, self.app.size.height - 2
-        more = OF_SESSION if self._signs else NOTHING_MORE
-        page, lines = help_page(self._actions, width, height, more), self.query_one(LineView)
+        moving = IN_SESSION if self._signs else MOVING
+        page, lines = help_page(self._actions, width, height, moving), self.query_one(LineView)
         if self._signs:
             page = [*page, *signs_page(max(line.cell_len for line in page))]
             below = "↓ signs" if len(page) > height else "signs"
@@ -75,9 +75,9 @@ class HelpScreen(Contained, ModalScreen[None]):
         lines.show_lines(page)
 
 
-def help_page(actions: Sequence[Action], width: int, height: int, more: Mapping[str, str] = NOTHING_MORE) -> list[Text]:
-    """The page in one column where its lines fit the screen, else in two; `more`: what keys of every list do here."""
-    told = told_lines(actions, more)
+def help_page(actions: Sequence[Action], width: int, height: int, moving: Moving = MOVING) -> list[Text]:
+    """The page in one column where its lines fit the screen, else in two; `moving`: the keys of its lists."""
+    told = told_lines(actions, moving)
     wide = [line for each in told for line in _full(each, min(width, _PAGE))]
     if len(wide) <= height:
         return wide
@@ -104,7 +104,7 @@ def signs_page(width: int) -> list[Text]:
     return lines
 
 
-def told_lines(actions: Iterable[Action], more: Mapping[str, str] = NOTHING_MORE) -> list[Line]:
+def told_lines(actions: Iterable[Action], moving: Moving = MOVING) -> list[Line]:
     """A line for each action, those that are told alike on one, under the headings of their groups."""
     lines: list[Line] = []
     for group, found in groupby(actions, key=lambda action: action.group):
@@ -112,7 +112,7 @@ def told_lines(actions: Iterable[Action], more: Mapping[str, str] = NOTHING_MORE
         for help, alike in groupby(found, key=lambda action: action.help):
             several = list(alike)
             lines.append((_keys(several), several[0].label if len(several) == 1 else "", help))
-    return [*lines, ("Every list", "", ""), *((keys, "", more.get(keys, help)) for keys, help in MOVING)]
+    return [*lines, ("Every list", "", ""), *((keys, "", help) for keys, help in moving)]
 
 
 def _keys(actions: Sequence[Action]) -> str:

@@ -84,8 +84,7 @@ class InjectionScreen(Keeping, Searching, ModalScreen[None]):
     @property
     def actions(self) -> list[Action]:
         """What can be done: a person who only looks decides nothing, and an engine that is gone takes no decision."""
-        decides = not self.session.read_only and self.session.engine_watch.state.state != "gone"
-        return [each for each in INJECTION_ACTIONS if decides or each.group != "Deciding"]
+        return [each for each in INJECTION_ACTIONS if self.session.takes_commands or each.group != "Deciding"]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What decides does not exist for who only looks."""

@@ -34,7 +34,7 @@ class Offering:
         if action.pane is not None and action.pane != self.current:
             return False
         newest = self.feed.newest
-        if action.where == "command" and self.engine_watch.state.state == "gone":  # there is nobody to ask
+        if action.where == "command" and not self.takes_commands:
             return False
         match action.id:
             case "decide":
@@ -52,6 +52,11 @@ class Offering:
         return True
 
     @property
+    def takes_commands(self: "SessionScreen") -> bool:
+        """Whether somebody would hear a command: not from one who only looks, and not once the engine is gone."""
+        return not self.read_only and self.engine_watch.state.state != "gone"
+
+    @property
     def zooms(self: "SessionScreen") -> bool:
         """Whether zooming changes anything: a narrow screen shows one pane anyway; that of trials may tell more."""
         narrow, trials = self.has_class("-narrow"), self.current == TrialsPane.number
@@ -60,7 +65,7 @@ class Offering:
     def _words(self: "SessionScreen") -> dict[str, str]:
         """What an action is called just now, where that differs."""
         newest = self.feed.newest
-        words = {"decide": "Look"} if self.read_only or self.engine_watch.state.state == "gone" else {}
+        words = {} if self.takes_commands else {"decide": "Look"}
         if self.has_class("-zoomed"):
             words["zoom"] = "Unzoom"
         if newest.status == "paused":
