@@ -210,7 +210,7 @@ def _known(view: View) -> dict[str, str]:
     told: dict[str, str] = {}
     for mechanism in injections(view):
         found = credit(view, mechanism)
-        did = f", called {sum(mechanism.called.values())}, acted {mechanism.acted}" if found else ""
+        did = f", called {mechanism.calls}, acted {mechanism.acted}" if found else ""
         gave = f", improved {signed(found.touched.improvement)}" if found else ""
         told[clean(mechanism.name, 60)] = f"{mechanism.status}{did}{gave}"
     return told

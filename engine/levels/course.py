@@ -12,7 +12,7 @@ from engine.levels.protocols import Journal
 from engine.model.answers import AnswerError
 from engine.record.events import Event, InjectionDecided, LevelActivity, ResearchFinished, ResearchStarted
 from engine.record.view import Mechanism, Research
-from engine.record.wording import because
+from engine.record.wording import reason_alone
 
 Rounds = Callable[[int], Coroutine[Any, Any, tuple[str, str]]]
 """Does the research with this number; its outcome and the reason."""
@@ -129,7 +129,7 @@ def come_to(decided: InjectionDecided) -> tuple[str, str]:
     """What a research came to by a decision on its module: its outcome, and why, in words to stand behind a name."""
     if decided.decision == "approved":
         return "proposed", "let in"
-    return decided.decision, because(decided.decision, "", decided.reason).removeprefix(":").strip() or decided.decision
+    return decided.decision, reason_alone(decided.decision, decided.reason) or decided.decision
 
 
 def _vetoed(written: Mechanism, reason: str) -> InjectionDecided:

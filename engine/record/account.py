@@ -134,7 +134,7 @@ def _mechanism(view: View, mechanism: Mechanism) -> list[str]:
     if found is None:
         lines += labelled("", verdict(mechanism))
     else:
-        lines += labelled("", f"called {sum(mechanism.called.values())}, acted {mechanism.acted}; {_credited(found)}")
+        lines += labelled("", f"called {mechanism.calls}, acted {mechanism.acted}; {_credited(found)}")
     if mechanism.evidence.get("expected"):
         lines += labelled("", f"expected {expected(mechanism)}")
     return [*lines, f"           source: {mechanism.path}"]

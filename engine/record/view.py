@@ -86,6 +86,11 @@ class Mechanism:
         return len(self.acts)
 
     @property
+    def calls(self) -> int:
+        """How often it was called. Acts are told at once, other calls with the outcome of their trial."""
+        return max(self.acted, sum(self.called.values()))
+
+    @property
     def by_hook(self) -> dict[str, tuple[int, int]]:
         """By hook, how often it was called, counted with the outcome of each trial, and how often it acted."""
         acted = Counter(act.hook for act in self.acts)

@@ -71,6 +71,11 @@ def because(what: str, by: str = "", reason: str = "") -> str:
     return f" {by}: {reason}" if reason else f" {by}"
 
 
+def reason_alone(what: str, reason: str) -> str:
+    """The same to stand by itself: "too slow", or "by a person" where none was given."""
+    return because(what, "", reason).removeprefix(":").strip()
+
+
 def labelled(label: str, text: object, width: int = 11) -> list[str]:
     """A fact on as many lines as it takes: its label, then the text in a column that begins at `width`."""
     # A word that is longer, such as a path, stays whole: a person copies it.

@@ -5,7 +5,7 @@ from textual import events
 
 from engine.record.summary import cost, sandbox_level, unpaid
 from engine.record.view import ENDED, View
-from engine.record.wording import because, clean, metric_name, number, signed
+from engine.record.wording import clean, metric_name, number, reason_alone, signed
 from engine.search.trials import Trial
 from tui.gpu import Gpu, Reading
 from tui.listing import state_of
@@ -87,7 +87,7 @@ def _state_told(moment: Moment) -> list[Part]:
     sign, style = SESSION.get(state, ("?", "warn"))
     parts = [Part(0, Text(f"{sign} {state}", style))]
     if view.status_reason and state == view.status != "running":
-        why = because(view.status, "", view.status_reason).removeprefix(":")
+        why = reason_alone(view.status, view.status_reason)
         parts.append(Part(3, Text(clean(why, 40), "dim")))
     return parts
 

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from engine.record.evidence import acts_lines, evidence_lines, how_far
 from engine.record.reader import RecordError
 from engine.record.view import Mechanism, View
-from engine.record.wording import because, clean
+from engine.record.wording import clean, reason_alone
 from tui.feed import Feed
 from tui.moment import Moment
 from tui.panes.glyphs import OUT
@@ -174,16 +174,14 @@ def _row(view: View, mechanism: Mechanism, place: int, room: int) -> Text:
 
 def _told(view: View, mechanism: Mechanism) -> str:
     """What it did while it was active, and why it is out."""
-    # What it was called for in the trial that runs is counted with that trial's end.
-    called = max(mechanism.acted, sum(mechanism.called.values()))
-    told = f"acted {mechanism.acted} of {called}" if mechanism.activated is not None else ""
+    told = f"acted {mechanism.acted} of {mechanism.calls}" if mechanism.activated is not None else ""
     heir = next((each for each in view.mechanisms.values() if each.replaces == mechanism.hash and each.periods), None)
     if mechanism.status == "replaced" and heir is not None:
         why = f"by {clean(heir.name, _LONGEST_NAME)} {heir.hash[:6]}"
     elif mechanism.state == "interrupted":
         why = how_far(mechanism)
     else:
-        why = because(mechanism.status, "", mechanism.reason).removeprefix(":").strip()
+        why = reason_alone(mechanism.status, mechanism.reason)
         why = "" if mechanism.status in ("active", "replaced") else why
     return "  ".join(part for part in (told, why) if part)
 
