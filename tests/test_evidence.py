@@ -10,6 +10,7 @@ from told_sessions import HASH, beginning, mechanism, run, trials, view_of, writ
 
 from engine.errors import InputError
 from engine.record import events as ev
+from engine.record.account import summary_lines
 from engine.record.evidence import acts_lines, evidence_lines, named, verdict
 from engine.record.view import View
 from tui.cli import COMMANDS, main, parser_of
@@ -65,6 +66,13 @@ def session() -> View:
 
 def lines_of(view: View) -> list[str]:
     return evidence_lines(view, view.mechanisms[HASH])
+
+
+def test_an_act_in_the_trial_that_runs_is_told_with_the_call_that_it_was() -> None:
+    events = [*beginning(), *mechanism()[:5], run("trial-1", 1, None)[0], act(1, "review", told(BATCH=16), None)]
+    known = view_of(events).mechanisms[HASH]
+    assert (known.acted, known.calls, known.called) == (1, 1, {})
+    assert any("called 1, acted 1" in line for line in summary_lines(view_of(events)))
 
 
 def test_an_active_mechanism_is_told_in_eighty_columns() -> None:
