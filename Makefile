@@ -1,6 +1,6 @@
 # Two commands for a fresh machine with Python 3.11 or newer, git and make:
 #   make run    a session: with a key, once you agreed, a real one, else on the CPU with the offline stand-in
-#   make test   the tests (under ten minutes on two cores); make test-all runs the long forms too
+#   make test   the tests (about ten minutes on two cores); make test-all runs the long forms too
 # Everything goes into .venv. ARGS goes to bilevel or pytest: make run ARGS="--trials 40".
 
 PYTHON ?= python3
